@@ -1,0 +1,1 @@
+//! The `breakglass` command line: one file per command.

@@ -1,0 +1,1 @@
+//! Configuration: raw TOML, parsed once into validated structs.

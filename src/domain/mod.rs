@@ -1,0 +1,1 @@
+//! The pure core: every rule of the product, as functions of values. No I/O, no clock, no randomness.

@@ -1,0 +1,1 @@
+//! gRPC: services, pinned TLS, and the single mapping from errors to statuses.

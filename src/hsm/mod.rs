@@ -1,0 +1,1 @@
+//! PKCS#11: keys that never leave the device.

@@ -1,0 +1,1 @@
+//! HTTP: discovery, JWKS, health, metrics.

@@ -1,0 +1,1 @@
+//! YubiKey PIV: the custodians' devices.

@@ -1,0 +1,3 @@
+//! Generates `src/grpc/gen` from `proto/`.
+
+fn main() {}
