@@ -12,7 +12,8 @@ use super::{JoseError, P256PublicKey, ProtectedHeader, Typ, b64, json};
 pub const MAX_SIGNATURES: usize = 128;
 
 /// One entry of `signatures`. Parsed, not yet verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawSignature", into = "RawSignature")]
 pub struct Signature {
     protected: String,
     header: ProtectedHeader,
@@ -77,7 +78,8 @@ impl Signature {
 }
 
 /// A payload and its signatures, in the order in which they were made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawJws", into = "RawJws")]
 pub struct GeneralJws {
     /// The bytes that all signatures cover; for statements canonical JSON, which [`json::parse`] reads.
     pub payload: Vec<u8>,
@@ -91,17 +93,7 @@ impl GeneralJws {
     /// # Errors
     /// `TOO_LONG`, `SIGNATURE_COUNT`, or an error of the strict JSON, of base64url or of a header.
     pub fn parse(bytes: &[u8], max: usize) -> Result<Self, JoseError> {
-        let raw: RawJws = json::parse(bytes, max)?;
-        let actual = raw.signatures.len();
-        if !(1..=MAX_SIGNATURES).contains(&actual) {
-            return Err(JoseError::SignatureCount { limit: MAX_SIGNATURES, actual });
-        }
-        let signatures = raw
-            .signatures
-            .into_iter()
-            .map(|entry| Signature::new(entry.protected, b64::decode_array(&entry.signature)?))
-            .collect::<Result<_, JoseError>>()?;
-        Ok(Self { payload: b64::decode(&raw.payload)?, signatures })
+        json::parse::<RawJws>(bytes, max)?.try_into()
     }
 
     /// The canonical JSON, as it is stored, sent and carried inside a token.
@@ -130,6 +122,40 @@ struct RawJws {
 struct RawSignature {
     protected: String,
     signature: String,
+}
+
+impl TryFrom<RawSignature> for Signature {
+    type Error = JoseError;
+    fn try_from(raw: RawSignature) -> Result<Self, JoseError> {
+        Self::new(raw.protected, b64::decode_array(&raw.signature)?)
+    }
+}
+
+impl From<Signature> for RawSignature {
+    fn from(signature: Signature) -> Self {
+        Self { signature: b64::encode(signature.bytes), protected: signature.protected }
+    }
+}
+
+impl TryFrom<RawJws> for GeneralJws {
+    type Error = JoseError;
+    fn try_from(raw: RawJws) -> Result<Self, JoseError> {
+        let actual = raw.signatures.len();
+        if !(1..=MAX_SIGNATURES).contains(&actual) {
+            return Err(JoseError::SignatureCount { limit: MAX_SIGNATURES, actual });
+        }
+        let signatures = raw.signatures.into_iter().map(Signature::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { payload: b64::decode(&raw.payload)?, signatures })
+    }
+}
+
+impl From<GeneralJws> for RawJws {
+    fn from(jws: GeneralJws) -> Self {
+        Self {
+            payload: b64::encode(&jws.payload),
+            signatures: jws.signatures.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,202 @@
+//! Which documents are charters: everything that can be checked without signatures.
+//!
+//! Each rule refuses with a sentence that names the record and what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    CharterError, ProfileQuorums, Rules, availability,
+    document::{Client, Device, Document, KeyState, Person, Profile, Role},
+    holders,
+};
+use crate::{
+    domain::{
+        claims,
+        grant::MAX_TTL,
+        id::{GroupId, PersonId},
+        quorum::{Formula, Quorum},
+    },
+    jose::{Digest, b64},
+};
+
+const MAX_PERSONS: usize = 64;
+const MAX_LIFETIME: i64 = 366 * 86_400;
+const MAX_WINDOW: u32 = 7 * 86_400;
+/// A token and its header line have to pass proxies that take 8 kB.
+pub(crate) const MAX_TOKEN_BYTES: usize = 7_500;
+/// What a plain grant needs; a profile in which not even that fits is of no use.
+const PLAIN_GRANT_BYTES: usize = 1_200;
+
+pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, CharterError> {
+    header(&document)?;
+    persons(&document)?;
+    clients(&document)?;
+    distinct(&document)?;
+    attestation(&document)?;
+    keys(&document)?;
+    let holders = holders::collect(&document)?;
+    if let Some(key) = document.issuing_keys.iter().find(|key| holders.contains_key(&key.key.thumbprint())) {
+        return refuse(format!("issuing key {} is also somebody's own key", key.key.thumbprint()));
+    }
+    let governance = formula(&document, "governance", &document.governance)?;
+    let mut quorums = BTreeMap::new();
+    for profile in &document.profiles {
+        if quorums.insert(profile.id.clone(), self::profile(&document, profile)?).is_some() {
+            return refuse(format!("profile {} appears twice", profile.id));
+        }
+    }
+    let rules = Rules { document, digest, holders, quorums, governance };
+    availability::check(&rules)?;
+    Ok(rules)
+}
+
+fn refuse<T>(why: String) -> Result<T, CharterError> {
+    Err(CharterError::Content(why))
+}
+
+fn header(document: &Document) -> Result<(), CharterError> {
+    if document.version == 0 || (document.version == 1) != document.previous.is_none() {
+        return refuse("version 1 has no previous charter, and every later one names it".into());
+    }
+    let lifetime = document.expires_at.saturating_sub(document.issued_at);
+    if document.issued_at < 0 || !(1..=MAX_LIFETIME).contains(&lifetime) {
+        return refuse("it must expire after it was issued, within 366 days".into());
+    }
+    if document.log_keys.is_empty() || document.daemons.is_empty() || document.profiles.is_empty() {
+        return refuse("it needs at least one profile, one log key and one daemon".into());
+    }
+    Ok(())
+}
+
+fn persons(document: &Document) -> Result<(), CharterError> {
+    if document.persons.len() > MAX_PERSONS {
+        return refuse(format!("at most {MAX_PERSONS} persons"));
+    }
+    for person in &document.persons {
+        let Person { id, name, roles, devices, .. } = person;
+        if name.trim().is_empty() || name.len() > 80 {
+            return refuse(format!("{id} needs a name of 1 to 80 bytes"));
+        }
+        if roles.contains(&Role::Custodian) && devices.is_empty() {
+            return refuse(format!("{id} is a custodian without a device"));
+        }
+    }
+    for (group, members) in &document.groups {
+        if let Some(stranger) = members.iter().find(|member| !has_role(document, member, Role::Custodian)) {
+            return refuse(format!("{stranger} in group {group} is no custodian of this charter"));
+        }
+    }
+    Ok(())
+}
+
+fn has_role(document: &Document, id: &PersonId, role: Role) -> bool {
+    document.persons.iter().any(|person| person.id == *id && person.roles.contains(&role))
+}
+
+fn clients(document: &Document) -> Result<(), CharterError> {
+    for client in &document.clients {
+        let Client { id, owners, roles, subjects, keys, .. } = client;
+        if roles.contains(&Role::Custodian) {
+            return refuse(format!("client {id} cannot be a custodian: only persons approve"));
+        }
+        if owners.is_empty() || keys.is_empty() {
+            return refuse(format!("client {id} needs at least one owner and one key"));
+        }
+        if let Some(owner) = owners.iter().find(|owner| !document.persons.iter().any(|person| person.id == **owner)) {
+            return refuse(format!("owner {owner} of client {id} is no person of this charter"));
+        }
+        if let Some(subject) = subjects.iter().find(|subject| !has_role(document, subject, Role::Requester)) {
+            return refuse(format!("client {id} may not file for {subject}, who is no requester of this charter"));
+        }
+    }
+    Ok(())
+}
+
+/// Ids, serial numbers and certificates each belong to one record.
+fn distinct(document: &Document) -> Result<(), CharterError> {
+    let devices = || document.persons.iter().flat_map(|person| &person.devices);
+    let persons = document.persons.iter().map(|person| person.id.to_string());
+    let clients = document.clients.iter().map(|client| client.id.to_string());
+    let of_persons = document.persons.iter().flat_map(|person| &person.certificates);
+    let of_clients = document.clients.iter().flat_map(|client| &client.certificates);
+    once("id", persons.chain(clients))?;
+    once("device", devices().map(|device| device.serial().to_string()))?;
+    once("certificate", of_persons.chain(of_clients).map(ToString::to_string))?;
+    once("issuing key", document.issuing_keys.iter().map(|key| key.key.thumbprint().to_string()))?;
+    once("log origin", document.log_keys.iter().map(|key| key.origin.to_string()))?;
+    once("daemon key", document.daemons.iter().map(|daemon| daemon.spki.to_string()))
+}
+
+fn once(what: &str, mut values: impl Iterator<Item = String>) -> Result<(), CharterError> {
+    let mut seen = BTreeSet::new();
+    match values.find(|value| !seen.insert(value.clone())) {
+        Some(twice) => refuse(format!("{what} {twice} appears twice: each belongs to one record")),
+        None => Ok(()),
+    }
+}
+
+fn attestation(document: &Document) -> Result<(), CharterError> {
+    let policy = &document.attestation;
+    if policy.roots.is_empty() && !document.development {
+        return refuse("it names no attestation root, which only a development charter may do".into());
+    }
+    if policy.roots.iter().any(|root| b64::decode(root).is_err()) {
+        return refuse("an attestation root is not base64url of a DER certificate".into());
+    }
+    for person in &document.persons {
+        for Device::Piv { serial, firmware, attestation, .. } in &person.devices {
+            if attestation.is_none() && !policy.roots.is_empty() {
+                return refuse(format!("device {serial} of {} has no attestation", person.id));
+            }
+            if policy.minimum_firmware.is_some_and(|minimum| *firmware < minimum) {
+                return refuse(format!("device {serial} of {} has firmware {firmware}, older than demanded", person.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn keys(document: &Document) -> Result<(), CharterError> {
+    for key in &document.issuing_keys {
+        let mut named = key.profiles.iter();
+        if let Some(unknown) = named.find(|id| !document.profiles.iter().any(|profile| profile.id == **id)) {
+            return refuse(format!("issuing key {} names profile {unknown}, which does not exist", key.key.thumbprint()));
+        }
+    }
+    Ok(())
+}
+
+fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, CharterError> {
+    let id = &profile.id;
+    if profile.authorization_details.is_empty() {
+        return refuse(format!("profile {id} allows nothing"));
+    }
+    if !(1..=MAX_TTL).contains(&profile.max_ttl) || !(1..=MAX_WINDOW).contains(&profile.approval_window) {
+        return refuse(format!("profile {id}: max_ttl is 1 second to a day, approval_window 1 second to a week"));
+    }
+    if profile.description.trim().is_empty() || profile.description.len() > 200 {
+        return refuse(format!("profile {id} needs a description of 1 to 200 bytes"));
+    }
+    let mut signing = document.issuing_keys.iter();
+    if !signing.any(|key| key.state == KeyState::Active && key.profiles.contains(id)) {
+        return refuse(format!("profile {id} has no active issuing key"));
+    }
+    let approve = formula(document, &format!("profile {id}"), &profile.quorum)?;
+    let size = claims::token_bytes(PLAIN_GRANT_BYTES, approve.most_seats());
+    if size > MAX_TOKEN_BYTES {
+        return refuse(format!("profile {id}: its tokens would have {size} bytes, and {MAX_TOKEN_BYTES} is the most that proxies take"));
+    }
+    let denials = profile.denials.as_ref();
+    let deny = denials.map(|denials| formula(document, &format!("denials of profile {id}"), denials)).transpose()?;
+    Ok(ProfileQuorums { approve, deny })
+}
+
+fn formula(document: &Document, place: &str, formula: &Formula) -> Result<Quorum, CharterError> {
+    let groups: &BTreeMap<GroupId, BTreeSet<PersonId>> = &document.groups;
+    let quorum = Quorum::new(formula.clone(), groups)
+        .map_err(|source| CharterError::Formula { place: place.to_owned(), source })?;
+    match quorum.persons().iter().find(|person| !has_role(document, person, Role::Custodian)) {
+        Some(stranger) => refuse(format!("{stranger} in the formula of {place} is no custodian of this charter")),
+        None => Ok(quorum),
+    }
+}

@@ -1,0 +1,312 @@
+//! The members of a charter, as they stand in its signed bytes.
+//!
+//! Here is only shape; `check` says which documents are charters, `Charter` is a document that passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        detail::Rule,
+        id::{Audience, GroupId, Issuer, Nonce, Origin, PersonId, PrincipalId, ProfileId},
+        quorum::Formula,
+    },
+    jose::{Digest, Ed25519PublicKey, P256PublicKey},
+};
+
+/// The signed rules: who may do what, with which keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// 1 for genesis, then one more each time.
+    pub version: u32,
+    /// Digest of the charter before it; absent at genesis only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+    /// 128 random bits.
+    pub nonce: Nonce,
+    /// The issuer of its tokens.
+    pub iss: Issuer,
+    /// Whether this is for development: scripts may enter PINs, attestation is optional, strict verifiers refuse unless told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub development: bool,
+    /// Valid from, Unix seconds.
+    pub issued_at: i64,
+    /// Valid until, Unix seconds.
+    pub expires_at: i64,
+    /// One record for each person.
+    pub persons: Vec<Person>,
+    /// Tools, each with the persons who answer for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Client>,
+    /// Named groups of persons, for formulas.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<GroupId, BTreeSet<PersonId>>,
+    /// The kinds of access that can be asked for.
+    pub profiles: Vec<Profile>,
+    /// Who may change the charter.
+    pub governance: Formula,
+    /// Keys in the HSM that sign tokens.
+    pub issuing_keys: Vec<IssuingKey>,
+    /// Keys that sign checkpoints of the audit log.
+    pub log_keys: Vec<LogKey>,
+    /// The daemons, by the SHA-256 of their TLS public keys.
+    pub daemons: Vec<DaemonKey>,
+    /// What is demanded of hardware keys.
+    pub attestation: AttestationPolicy,
+}
+
+/// What a principal may do besides what formulas give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Approves and denies, with a hardware key.
+    Custodian,
+    /// Files requests.
+    Requester,
+    /// Reads the log.
+    Auditor,
+}
+
+/// From when until when somebody's record counts, Unix seconds; absent sides are open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// First second of the term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// First second after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+}
+
+impl Term {
+    /// Whether the term covers this second.
+    #[must_use]
+    pub fn covers(&self, at: i64) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+    }
+
+    fn is_always(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A natural person, with all roles and keys in one record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// The id by which formulas, grants and the log name this person.
+    pub id: PersonId,
+    /// The name to show.
+    pub name: String,
+    /// What this person may do.
+    pub roles: BTreeSet<Role>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Term::is_always")]
+    pub term: Term,
+    /// Hardware keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// File keys, for TLS and for the statements of a requester.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<P256PublicKey>,
+    /// SHA-256 of client certificates to which a token may be bound (`x5t#S256`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub certificates: BTreeSet<Digest>,
+}
+
+/// A tool that files requests or reads the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// The id, distinct from all persons'.
+    pub id: PrincipalId,
+    /// The persons who answer for it; none of them counts towards a quorum on what it files.
+    pub owners: BTreeSet<PersonId>,
+    /// What it may do; never `custodian`.
+    pub roles: BTreeSet<Role>,
+    /// For whom it may file, besides itself.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub subjects: BTreeSet<PersonId>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Term::is_always")]
+    pub term: Term,
+    /// File keys, for TLS and statements.
+    pub keys: Vec<P256PublicKey>,
+    /// SHA-256 of client certificates to which a token may be bound (`x5t#S256`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub certificates: BTreeSet<Digest>,
+}
+
+/// A custodian's hardware key. WebAuthn will be a second kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Device {
+    /// A YubiKey's PIV application, slot 9c.
+    Piv {
+        /// The public key in slot 9c.
+        key: P256PublicKey,
+        /// The device's serial number: one device belongs to one person.
+        serial: u32,
+        /// Its firmware.
+        firmware: Firmware,
+        /// Digest of the attestation evidence, which is recorded beside the charter.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attestation: Option<Digest>,
+    },
+}
+
+impl Device {
+    /// The device's public key.
+    #[must_use]
+    pub fn key(&self) -> &P256PublicKey {
+        let Self::Piv { key, .. } = self;
+        key
+    }
+
+    /// The device's serial number.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        let Self::Piv { serial, .. } = self;
+        *serial
+    }
+}
+
+/// A firmware version, `5.7.4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Firmware(pub [u8; 3]);
+
+impl TryFrom<String> for Firmware {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut parts = text.split('.').map(str::parse::<u8>);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(a)), Some(Ok(b)), Some(Ok(c)), None) if format!("{a}.{b}.{c}") == text => Ok(Self([a, b, c])),
+            _ => Err(format!("{text:?} is not a firmware version such as 5.7.4")),
+        }
+    }
+}
+
+impl From<Firmware> for String {
+    fn from(firmware: Firmware) -> Self {
+        firmware.to_string()
+    }
+}
+
+impl std::fmt::Display for Firmware {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c] = self.0;
+        write!(f, "{a}.{b}.{c}")
+    }
+}
+
+/// Which key a requester signs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequesterKey {
+    /// An enrolled file key.
+    File,
+    /// A hardware key.
+    Piv,
+}
+
+/// One kind of access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Its id.
+    pub id: ProfileId,
+    /// What it is for, in a sentence.
+    pub description: String,
+    /// Who must approve.
+    pub quorum: Formula,
+    /// Who must deny to end a request; without it a single denial does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denials: Option<Formula>,
+    /// The one audience of its tokens.
+    pub aud: Audience,
+    /// What may be asked for.
+    pub authorization_details: Vec<Rule>,
+    /// Seconds that a token may live.
+    pub max_ttl: u32,
+    /// Seconds that a request may wait for approvals.
+    pub approval_window: u32,
+    /// Seconds after an issuance in which the same subject is refused; enforced by the daemon only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cooldown: u32,
+    /// Which kind of key the requester signs with.
+    pub requester_key: RequesterKey,
+    /// Whether approvals given at a station count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stations: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Where a key is in its life (NIST SP 800-57 part 1, section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// Made and announced, not yet signing.
+    PreActive,
+    /// Signing.
+    Active,
+    /// Not signing for now; what it signed is refused meanwhile.
+    Suspended,
+    /// No longer signing; what it signed is still accepted until it expires.
+    Deactivated,
+    /// Not to be believed.
+    Compromised,
+    /// Gone.
+    Destroyed,
+}
+
+/// A key that signs tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuingKey {
+    /// Its public half; its thumbprint is the `kid`.
+    pub key: P256PublicKey,
+    /// Which profiles it signs for.
+    pub profiles: BTreeSet<ProfileId>,
+    /// Where it is in its life.
+    pub state: KeyState,
+}
+
+/// A key that signs checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogKey {
+    /// The log's origin line.
+    pub origin: Origin,
+    /// Its public half.
+    pub key: Ed25519PublicKey,
+}
+
+/// A daemon, as TLS shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonKey {
+    /// A name for people.
+    pub id: PrincipalId,
+    /// SHA-256 of its `SubjectPublicKeyInfo`.
+    pub spki: Digest,
+}
+
+/// What is demanded of hardware keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttestationPolicy {
+    /// Trusted certificates, base64url of DER. Every device needs evidence that leads to one of them; none only in development.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<String>,
+    /// The oldest acceptable firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_firmware: Option<Firmware>,
+}

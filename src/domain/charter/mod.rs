@@ -1,0 +1,160 @@
+//! The charter: the signed rules of who may do what, with which keys.
+//!
+//! Invariants: `Rules` were checked as a whole (`check`, `availability`); a `Charter` is rules whose signatures were
+//! verified as well (`signatures`). Neither can be had otherwise, so whoever holds one need not ask again.
+
+mod availability;
+mod check;
+mod document;
+mod error;
+mod holders;
+mod permits;
+mod signatures;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, ops::Deref};
+
+pub use document::{
+    AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person, Profile,
+    RequesterKey, Role, Term,
+};
+pub use error::CharterError;
+pub use holders::{Holder, KeyKind};
+pub use permits::{NotPermitted, Permit};
+
+use super::{
+    id::{PersonId, ProfileId},
+    quorum::Quorum,
+};
+use crate::jose::{Digest, GeneralJws, json};
+
+/// A charter's JWS at most, in bytes: with its envelope it has to fit one log entry.
+pub const MAX_CHARTER_BYTES: usize = 60_000;
+
+/// A document that passed every check but that of its signatures.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    document: Document,
+    digest: Digest,
+    holders: BTreeMap<Digest, Holder>,
+    quorums: BTreeMap<ProfileId, ProfileQuorums>,
+    governance: Quorum,
+}
+
+/// The formulas of a profile, resolved.
+#[derive(Debug, Clone)]
+pub struct ProfileQuorums {
+    /// Who must approve.
+    pub approve: Quorum,
+    /// Who must deny; a single denial suffices where there is none.
+    pub deny: Option<Quorum>,
+}
+
+impl Rules {
+    /// Parses and checks a charter's payload.
+    pub fn parse(payload: &[u8]) -> Result<Self, CharterError> {
+        let document: Document = json::parse(payload, MAX_CHARTER_BYTES)?;
+        check::check(document, Digest::of(payload))
+    }
+
+    /// The members as they were signed.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// SHA-256 of the payload: the charter's name in every statement.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The person with this id.
+    #[must_use]
+    pub fn person(&self, id: &PersonId) -> Option<&Person> {
+        self.document.persons.iter().find(|person| person.id == *id)
+    }
+
+    /// The profile with this id.
+    #[must_use]
+    pub fn profile(&self, id: &ProfileId) -> Option<&Profile> {
+        self.document.profiles.iter().find(|profile| profile.id == *id)
+    }
+
+    /// The resolved formulas of a profile.
+    #[must_use]
+    pub fn quorums(&self, id: &ProfileId) -> Option<&ProfileQuorums> {
+        self.quorums.get(id)
+    }
+
+    /// The formula by which the charter itself is changed.
+    #[must_use]
+    pub fn governance(&self) -> &Quorum {
+        &self.governance
+    }
+
+    /// Whether statements under this charter still count.
+    #[must_use]
+    pub fn is_in_force(&self, at: i64) -> bool {
+        self.document.issued_at - super::time::SKEW <= at && at < self.document.expires_at
+    }
+
+    /// The key that signs tokens of this profile now: the first active one.
+    #[must_use]
+    pub fn issuing_key(&self, profile: &ProfileId) -> Option<&IssuingKey> {
+        let mut keys = self.document.issuing_keys.iter();
+        keys.find(|key| key.state == KeyState::Active && key.profiles.contains(profile))
+    }
+
+    /// A key whose tokens of this profile verifiers may accept.
+    #[must_use]
+    pub fn accepted_key(&self, kid: &Digest, profile: &ProfileId) -> Option<&IssuingKey> {
+        let mut keys = self.document.issuing_keys.iter();
+        keys.find(|key| {
+            matches!(key.state, KeyState::Active | KeyState::Deactivated)
+                && key.key.thumbprint() == *kid
+                && key.profiles.contains(profile)
+        })
+    }
+}
+
+/// Rules with the signatures that put them in force.
+#[derive(Debug, Clone)]
+pub struct Charter {
+    rules: Rules,
+    statement: GeneralJws,
+}
+
+impl Charter {
+    /// Accepts version 1, whose digest was pinned beforehand (read aloud at genesis).
+    pub fn genesis(statement: GeneralJws, pinned: Digest) -> Result<Self, CharterError> {
+        let rules = Rules::parse(&statement.payload)?;
+        if rules.digest != pinned {
+            return Err(CharterError::NotPinned { expected: pinned, found: rules.digest });
+        }
+        signatures::verify_genesis(&rules, &statement)?;
+        Ok(Self { rules, statement })
+    }
+
+    /// The signed object, as it is stored and served.
+    #[must_use]
+    pub fn statement(&self) -> &GeneralJws {
+        &self.statement
+    }
+}
+
+impl Deref for Charter {
+    type Target = Rules;
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+impl PartialEq for Charter {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Charter {}
