@@ -89,6 +89,14 @@ impl P256PublicKey {
     }
 }
 
+impl P256PublicKey {
+    /// The key for a key agreement.
+    pub(super) fn to_p256(self) -> Result<p256::PublicKey, JoseError> {
+        p256::PublicKey::from_sec1_bytes(&self.to_sec1())
+            .map_err(|_| JoseError::Key { kind: "P-256", detail: "the point is not on the curve" })
+    }
+}
+
 impl TryFrom<&p256::PublicKey> for P256PublicKey {
     type Error = JoseError;
 

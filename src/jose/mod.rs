@@ -10,6 +10,7 @@ mod digest;
 mod error;
 mod header;
 pub mod json;
+pub mod jwe;
 mod jws;
 mod jwt;
 mod key;
