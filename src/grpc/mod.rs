@@ -1,1 +1,17 @@
 //! gRPC: services, pinned TLS, and the single mapping from errors to statuses.
+//!
+//! `v1` is generated from `proto/` by `cargo run -p codegen`; a test of that crate tells when it is stale.
+
+pub mod cert;
+pub mod server;
+pub mod status;
+pub mod tls;
+mod typed;
+
+#[rustfmt::skip]
+#[expect(clippy::pedantic, clippy::large_enum_variant, reason = "generated")]
+#[path = "gen/breakglass.v1.rs"]
+pub mod v1;
+
+/// The encoded `FileDescriptorSet` of `v1` and all it imports, as reflection serves it.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

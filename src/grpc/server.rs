@@ -1,0 +1,138 @@
+//! The gRPC server: limits, health, reflection, and an orderly end.
+//!
+//! Whatever the services do, a peer can hold only so many connections, streams, bytes and seconds; see [`Limits`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::server::HealthReporter;
+
+use super::tls::{Gate, incoming};
+use super::typed::TypedLayer;
+use crate::jose::Digest;
+
+/// Largest message accepted from a client, in bytes. A charter (60,000 bytes of payload) with all its signatures fits.
+pub const MAX_MESSAGE: usize = 256 * 1024;
+
+/// What a peer may hold at most.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of keys that the charter knows.
+    pub connections: usize,
+    /// Connections of all others together.
+    pub strangers: usize,
+    /// How long a connection of a stranger lives.
+    pub stranger_life: Duration,
+    /// Handshakes in progress.
+    pub handshakes: usize,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// How long a connection may be silent; longer than `ping_every` + `ping_answer`, so that live peers stay.
+    pub idle: Duration,
+    /// Interval of HTTP/2 keepalive pings.
+    pub ping_every: Duration,
+    /// How long a peer may take to answer a ping.
+    pub ping_answer: Duration,
+    /// Concurrent streams (calls and watches) of one connection.
+    pub streams: u32,
+    /// Sum of the header fields of one call, in bytes.
+    pub headers: u32,
+    /// How long a call may take until its first byte of answer; longer than the longest wait of `Redeem`.
+    pub call: Duration,
+    /// How long calls in flight may take to finish once the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            strangers: 64,
+            stranger_life: Duration::from_secs(30),
+            handshakes: 64,
+            handshake: Duration::from_secs(5),
+            idle: Duration::from_mins(1),
+            ping_every: Duration::from_secs(20),
+            ping_answer: Duration::from_secs(10),
+            streams: 64,
+            headers: 16 * 1024,
+            call: Duration::from_secs(40),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why the server could not start or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The descriptors of the API do not parse.
+    #[error("the API's descriptors are damaged: this build is broken")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the gRPC server stopped")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Health and reflection (v1, and v1alpha, which Python's tools ask for). The caller adds its services and reports
+/// their health through the reporter.
+pub fn routes() -> Result<(RoutesBuilder, HealthReporter), ServerError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(super::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok((routes, reporter))
+}
+
+/// A server that is ready to run.
+pub struct Server {
+    /// A bound socket.
+    pub listener: TcpListener,
+    /// See [`super::tls::server_config`].
+    pub tls: Arc<ServerConfig>,
+    /// What a peer may hold at most.
+    pub limits: Limits,
+    /// Whether the charter of this moment knows a key: decides only which places a connection takes.
+    pub known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
+}
+
+impl Server {
+    /// Serves until `stop` resolves, then accepts nothing more, gives calls in flight [`Limits::drain`] to finish, cuts
+    /// the rest, and returns. Streams that never end by themselves should watch the same signal and end.
+    pub async fn serve(self, routes: Routes, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let (cut, cut_seen) = watch::channel(false);
+        let gate = Gate::new(self.tls, self.limits.clone(), self.known, cut_seen);
+        let stopping = Notify::new();
+        let serving = tonic::transport::Server::builder()
+            .max_concurrent_streams(self.limits.streams)
+            .http2_keepalive_interval(Some(self.limits.ping_every))
+            .http2_keepalive_timeout(Some(self.limits.ping_answer))
+            .http2_max_header_list_size(self.limits.headers)
+            .layer(TypedLayer::new(self.limits.call))
+            .serve_with_incoming_shutdown(routes.prepare(), incoming(self.listener, gate), async {
+                stop.await;
+                stopping.notify_one();
+            });
+        let cutting = async {
+            stopping.notified().await;
+            tokio::time::sleep(self.limits.drain).await;
+            cut.send_replace(true);
+            // `serving` ends now that no connection is left.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            served = serving => Ok(served?),
+            () = cutting => Ok(()),
+        }
+    }
+}
