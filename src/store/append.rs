@@ -1,0 +1,199 @@
+//! Appending: compare-and-swap of the log's size, with the hashes that the new entries complete.
+//!
+//! Invariants: a batch is durable as a whole or not there at all, hashes included; the published frontier only ever
+//! describes durable entries. Dropping the future at any point is safe: the session it used is thrown away, and the
+//! next writer reads back what is there.
+
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnection, SqliteSynchronous};
+
+use super::SqliteStore;
+use super::error::{AppendError, StoreError};
+use super::open::{load_frontier, writer_options};
+use super::rows::to_sql;
+use crate::tlog::{Frontier, MAX_ENTRY_BYTES, MAX_SIZE, leaf_hash};
+use sqlx::ConnectOptions as _;
+
+/// Bytes of entries bound to one statement; bounds the copies that the driver makes.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// The one writer of a log.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` after a failed or abandoned write: its state is unknown, a new connection's is not.
+    entries: Option<SqliteConnection>,
+    pub(super) derived: Option<SqliteConnection>,
+    /// Latched: why nothing is written until a restart.
+    pub(super) broken: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn new(entries: SqliteConnection, derived: SqliteConnection) -> Self {
+        Self { entries: Some(entries), derived: Some(derived), broken: None }
+    }
+
+    pub(super) async fn close(self) {
+        for connection in [self.derived, self.entries].into_iter().flatten() {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "the log's database did not close cleanly; the next start recovers it");
+            }
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Appends `entries`, byte for byte, if the log still has `expected_size` entries.
+    ///
+    /// On `Ok` they are durable, and have the indices `expected_size ..`. An empty batch only compares the size.
+    pub async fn append(&self, expected_size: u64, entries: &[Vec<u8>]) -> Result<(), AppendError> {
+        for (position, entry) in entries.iter().enumerate() {
+            if entry.len() > MAX_ENTRY_BYTES {
+                return Err(AppendError::TooLarge { position, bytes: entry.len() });
+            }
+        }
+        let mut writer = self.writer.lock().await;
+        if let Some(why) = &writer.broken {
+            return Err(AppendError::Broken(why.clone()));
+        }
+        match self.append_locked(&mut writer, expected_size, entries).await {
+            Ok(()) => Ok(()),
+            Err(AppendError::Broken(why)) => {
+                tracing::error!(%why, "the log is broken; no more appends until a restart");
+                writer.broken = Some(why.clone());
+                Err(AppendError::Broken(why))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn append_locked(
+        &self,
+        writer: &mut Writer,
+        expected: u64,
+        entries: &[Vec<u8>],
+    ) -> Result<(), AppendError> {
+        // Taken out for the time of the write: if this future is dropped or fails, the connection goes with it.
+        let mut connection = match writer.entries.take() {
+            Some(connection) => connection,
+            None => self.reconnect().await?,
+        };
+        let frontier = self.frontier();
+        if frontier.size() != expected {
+            writer.entries = Some(connection);
+            return Err(AppendError::Conflict { expected, actual: frontier.size() });
+        }
+        if !entries.is_empty() {
+            let grown = write(&mut connection, frontier, entries).await?;
+            self.frontier.send_replace(grown);
+        }
+        writer.entries = Some(connection);
+        Ok(())
+    }
+
+    /// A new connection after a failed or abandoned write, and the truth about what became of that write.
+    async fn reconnect(&self) -> Result<SqliteConnection, StoreError> {
+        let mut connection = writer_options(&self.path, SqliteSynchronous::Full).connect().await?;
+        let frontier = load_frontier(&mut connection).await?;
+        if frontier != *self.frontier.borrow() {
+            self.frontier.send_replace(frontier);
+        }
+        Ok(connection)
+    }
+}
+
+/// Writes entries and the nodes they complete in one transaction; returns the tree after it.
+async fn write(
+    connection: &mut SqliteConnection,
+    mut frontier: Frontier,
+    entries: &[Vec<u8>],
+) -> Result<Frontier, StoreError> {
+    let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+    if frontier.size().saturating_add(count) > MAX_SIZE {
+        return Err(StoreError::Full);
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let (chunk, tail) = rest.split_at(chunk_length(rest));
+        let mut nodes = Nodes::starting_at(&frontier);
+        insert_entries(&mut transaction, frontier.size(), chunk).await?;
+        for entry in chunk {
+            frontier.append(leaf_hash(entry), |_, hash| nodes.hashes.extend_from_slice(hash.as_bytes()));
+        }
+        nodes.insert(&mut transaction).await?;
+        rest = tail;
+    }
+    transaction.commit().await?;
+    Ok(frontier)
+}
+
+/// How many of the entries go into one statement: at least one.
+fn chunk_length(entries: &[Vec<u8>]) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take_while(|entry| {
+        bytes += entry.len();
+        bytes <= CHUNK_BYTES
+    });
+    fitting.count().max(1)
+}
+
+/// Entries travel as one blob and a list of where each begins and how long it is: one statement for any number of rows,
+/// several times faster than a row at a time.
+async fn insert_entries(
+    connection: &mut SqliteConnection,
+    first: u64,
+    entries: &[Vec<u8>],
+) -> Result<(), StoreError> {
+    let mut places = Vec::with_capacity(entries.len());
+    let mut blob = Vec::with_capacity(entries.iter().map(Vec::len).sum::<usize>() + 1);
+    for entry in entries {
+        // SQL counts from 1.
+        places.push(format!("[{},{}]", blob.len() + 1, entry.len()));
+        blob.extend_from_slice(entry);
+    }
+    // The driver binds an empty blob as NULL, which a batch of empty entries would be; this byte belongs to no entry.
+    blob.push(0);
+    let done = sqlx::query(
+        "INSERT INTO entry (idx, bytes)
+         SELECT ?1 + key, substr(?2, value ->> 0, value ->> 1) FROM json_each(?3)",
+    )
+    .bind(to_sql(first))
+    .bind(blob)
+    .bind(format!("[{}]", places.join(",")))
+    .execute(connection)
+    .await?;
+    expect_rows(done.rows_affected(), entries.len())
+}
+
+/// Newly completed nodes: consecutive positions, so one number and their bytes say it all.
+pub(super) struct Nodes {
+    first: u64,
+    pub(super) hashes: Vec<u8>,
+}
+
+impl Nodes {
+    pub(super) fn starting_at(frontier: &Frontier) -> Self {
+        Self { first: crate::tlog::nodes_for_size(frontier.size()), hashes: Vec::new() }
+    }
+
+    pub(super) async fn insert(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let count = self.hashes.len() / 32;
+        let done = sqlx::query(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?3)
+             INSERT INTO node (position, hash) SELECT ?1 + i, substr(?2, 32 * i + 1, 32) FROM n",
+        )
+        .bind(to_sql(self.first))
+        .bind(self.hashes)
+        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
+        expect_rows(done.rows_affected(), count)
+    }
+}
+
+fn expect_rows(affected: u64, expected: usize) -> Result<(), StoreError> {
+    if usize::try_from(affected) == Ok(expected) {
+        return Ok(());
+    }
+    Err(StoreError::corrupt(format!("SQLite wrote {affected} rows where {expected} were given")))
+}
