@@ -19,7 +19,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 /// The unpadded base64url text of `bytes`.
 #[must_use]
-pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     ENGINE.encode(bytes)
 }
 

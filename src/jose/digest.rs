@@ -36,7 +36,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&b64::encode(self.0))
+        f.pad(&b64::encode(&self.0))
     }
 }
 

@@ -46,7 +46,7 @@ impl ProtectedHeader {
         if let Some(station) = &self.station {
             members.insert("station", Value::from(station.as_str()));
         }
-        json::canonical(&members).map(b64::encode)
+        Ok(b64::encode(&json::canonical(&members)?))
     }
 
     /// Reads the `protected` text of a JWS.

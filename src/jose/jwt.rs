@@ -78,7 +78,7 @@ impl CompactJwt {
     pub fn signing_input(kid: &Digest, payload: &[u8]) -> String {
         // The members stand in canonical order, and no value needs an escape.
         let header = format!(r#"{{"alg":"{ALG}","kid":"{kid}","typ":"{TYP}"}}"#);
-        format!("{}.{}", b64::encode(header), b64::encode(payload))
+        format!("{}.{}", b64::encode(header.as_bytes()), b64::encode(payload))
     }
 
     /// The token of a signing input and its signature r‖s.

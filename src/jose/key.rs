@@ -57,7 +57,7 @@ impl P256PublicKey {
     /// The name of the key: SHA-256 over its canonical JWK (RFC 7638), its `kid` everywhere.
     #[must_use]
     pub fn thumbprint(&self) -> Digest {
-        let (x, y) = (b64::encode(self.x), b64::encode(self.y));
+        let (x, y) = (b64::encode(&self.x), b64::encode(&self.y));
         Digest::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes())
     }
 
@@ -134,7 +134,7 @@ impl TryFrom<EcJwk> for P256PublicKey {
 
 impl From<P256PublicKey> for EcJwk {
     fn from(key: P256PublicKey) -> Self {
-        Self { crv: "P-256".into(), kty: "EC".into(), x: b64::encode(key.x), y: b64::encode(key.y) }
+        Self { crv: "P-256".into(), kty: "EC".into(), x: b64::encode(&key.x), y: b64::encode(&key.y) }
     }
 }
 
@@ -159,7 +159,7 @@ impl Ed25519PublicKey {
     /// The RFC 7638 name of the key.
     #[must_use]
     pub fn thumbprint(&self) -> Digest {
-        Digest::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, b64::encode(self.0)).as_bytes())
+        Digest::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, b64::encode(&self.0)).as_bytes())
     }
 
     /// Checks a pure Ed25519 signature over `message`.
@@ -175,7 +175,7 @@ impl Ed25519PublicKey {
 
 impl fmt::Debug for Ed25519PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ed25519PublicKey({})", b64::encode(self.0))
+        write!(f, "Ed25519PublicKey({})", b64::encode(&self.0))
     }
 }
 
@@ -200,6 +200,6 @@ impl TryFrom<OkpJwk> for Ed25519PublicKey {
 
 impl From<Ed25519PublicKey> for OkpJwk {
     fn from(key: Ed25519PublicKey) -> Self {
-        Self { crv: "Ed25519".into(), kty: "OKP".into(), x: b64::encode(key.0) }
+        Self { crv: "Ed25519".into(), kty: "OKP".into(), x: b64::encode(&key.0) }
     }
 }

@@ -62,7 +62,7 @@ fn another_form_is_refused_by_name() {
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut header = header.clone();
         change(&mut header);
-        let header = b64::encode(strict::canonical(&header).unwrap());
+        let header = b64::encode(&strict::canonical(&header).unwrap());
         decrypt(&format!("{header}..{}.{}.{}", parts[2], parts[3], parts[4]), &secret).unwrap_err().reason()
     };
     assert_eq!(with(&|h| h["alg"] = json!("ECDH-ES+A256KW")), "ALG_NOT_ALLOWED");

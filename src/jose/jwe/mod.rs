@@ -38,13 +38,13 @@ pub fn encrypt<R: TryCryptoRng + ?Sized>(
     rng.try_fill_bytes(&mut nonce).map_err(|_| JoseError::Randomness)?;
     let epk = P256PublicKey::try_from(&ephemeral.public_key())?;
     let header = strict::canonical(&json!({ "alg": ALG, "cty": CTY, "enc": ENC, "epk": epk }))?;
-    let protected = b64::encode(header);
+    let protected = b64::encode(&header);
     let sealed = cipher(&ephemeral, recipient)?
         .encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad: protected.as_bytes() })
         .map_err(|_| JoseError::TooLong { limit: MAX_COMPACT, actual: plaintext.len() })?;
     let (ciphertext, tag) = sealed.split_at(sealed.len().saturating_sub(TAG));
     // The second part, an encrypted key, is empty where the agreed key is used directly.
-    let [nonce, ciphertext, tag] = [b64::encode(nonce), b64::encode(ciphertext), b64::encode(tag)];
+    let [nonce, ciphertext, tag] = [b64::encode(&nonce), b64::encode(ciphertext), b64::encode(tag)];
     Ok(format!("{protected}..{nonce}.{ciphertext}.{tag}"))
 }
 

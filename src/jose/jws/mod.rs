@@ -103,7 +103,7 @@ impl GeneralJws {
         let entries: Vec<String> = self
             .signatures
             .iter()
-            .map(|s| format!(r#"{{"protected":"{}","signature":"{}"}}"#, s.protected, b64::encode(s.bytes)))
+            .map(|s| format!(r#"{{"protected":"{}","signature":"{}"}}"#, s.protected, b64::encode(&s.bytes)))
             .collect();
         let payload = b64::encode(&self.payload);
         format!(r#"{{"payload":"{payload}","signatures":[{}]}}"#, entries.join(",")).into_bytes()
@@ -133,7 +133,7 @@ impl TryFrom<RawSignature> for Signature {
 
 impl From<Signature> for RawSignature {
     fn from(signature: Signature) -> Self {
-        Self { signature: b64::encode(signature.bytes), protected: signature.protected }
+        Self { signature: b64::encode(&signature.bytes), protected: signature.protected }
     }
 }
 
