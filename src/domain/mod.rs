@@ -1,5 +1,30 @@
 //! The pure core: every rule of the product, as functions of values. No I/O, no clock, no randomness.
+//!
+//! `decide` says which events follow from a command, `evolve` what they mean, `strict` what a verifier accepts, and
+//! `replay` lets an auditor do all of it again.
 
+pub mod attestation;
+pub mod charter;
+pub mod claims;
+pub mod command;
+pub mod decide;
+pub mod detail;
+pub mod event;
+pub mod evidence;
+pub mod evolve;
+pub mod grant;
 pub mod id;
 pub mod quorum;
+pub mod refusal;
+pub mod replay;
+pub mod request;
+pub mod state;
+pub mod statement;
+pub mod strict;
+pub mod time;
 pub mod words;
+
+pub use command::{Command, Context};
+pub use decide::decide;
+pub use refusal::{Fault, Refusal};
+pub use state::State;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const SKEW: i64 = 60;
 
 /// A UTC instant in milliseconds since the Unix epoch, between the years 1970 and 9999.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
 

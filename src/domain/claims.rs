@@ -1,0 +1,159 @@
+//! The claims of a token: a function of grant, charter, approvals, `iat` and log position, and of nothing else.
+//!
+//! Invariant: whoever has these five computes the same bytes, so a verifier needs to believe none of the claims.
+//! Specs: RFC 9068 (profile), 9396 (details), 8693 (`act`), 8176 (`amr`), 7800 (`cnf`), 8417 (`txn`).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    charter::{KeyKind, Permit},
+    detail::{self, Detail},
+    grant::{Confirmation, Grant},
+    id::{Audience, Incident, Issuer, Origin, PrincipalId, ProfileId, RequestId},
+};
+use crate::jose::{Digest, GeneralJws, JoseError, json};
+
+/// Authentication context of every token: a quorum of people approved this very grant.
+const ACR: &str = "urn:breakglass:acr:quorum";
+
+/// The payload of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// Issuer.
+    pub iss: Issuer,
+    /// Who gets access.
+    pub sub: PrincipalId,
+    /// The one audience.
+    pub aud: Audience,
+    /// Who asked.
+    pub client_id: PrincipalId,
+    /// When it was minted, Unix seconds.
+    pub iat: i64,
+    /// The same as `iat`.
+    pub nbf: i64,
+    /// When it ends, Unix seconds.
+    pub exp: i64,
+    /// The request's id.
+    pub jti: RequestId,
+    /// `type:action` words.
+    pub scope: String,
+    /// What it allows.
+    pub authorization_details: Vec<Detail>,
+    /// The tool that acts for `sub`, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
+    /// Always the quorum's context class.
+    pub acr: String,
+    /// How the requester authenticated.
+    pub amr: Vec<String>,
+    /// The key it is bound to.
+    pub cnf: Confirmation,
+    /// The session: the request.
+    pub sid: RequestId,
+    /// The transaction: the incident.
+    pub txn: Incident,
+    /// What only Breakglass knows.
+    pub breakglass: Private,
+}
+
+/// The party that acts for `sub`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The tool.
+    pub sub: PrincipalId,
+}
+
+/// The private claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Private {
+    /// Under which profile.
+    pub profile: ProfileId,
+    /// For which incident.
+    pub incident: Incident,
+    /// Whether it is a rehearsal.
+    pub drill: bool,
+    /// Under which charter.
+    pub charter: Digest,
+    /// The grant, signed by the requester and by the custodians.
+    pub approvals: GeneralJws,
+    /// Where the log says so.
+    pub log: LogPosition,
+}
+
+/// The entry that authorized the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogPosition {
+    /// Which log.
+    pub origin: Origin,
+    /// Which entry, from 0.
+    pub index: u64,
+}
+
+impl Claims {
+    /// The claims that follow.
+    #[must_use]
+    pub fn new(grant: &Grant, permit: &Permit<'_>, approvals: GeneralJws, iat: i64, log: LogPosition) -> Self {
+        let jti = Grant::id_of(&approvals.payload);
+        let acts = grant.sub != grant.client_id;
+        let amr: &[&str] = match permit.requester.kind {
+            KeyKind::File => &["swk"],
+            KeyKind::Piv { .. } => &["hwk", "pin", "user"],
+        };
+        Self {
+            iss: grant.iss.clone(),
+            sub: grant.sub.clone(),
+            aud: grant.aud.clone(),
+            client_id: grant.client_id.clone(),
+            iat,
+            nbf: iat,
+            exp: iat.saturating_add(i64::from(grant.ttl)),
+            jti,
+            scope: detail::scope(&grant.authorization_details),
+            authorization_details: grant.authorization_details.clone(),
+            act: acts.then(|| Actor { sub: grant.client_id.clone() }),
+            acr: ACR.to_owned(),
+            amr: amr.iter().map(|&method| method.to_owned()).collect(),
+            cnf: grant.cnf,
+            sid: jti,
+            txn: grant.incident.clone(),
+            breakglass: Private {
+                profile: grant.profile.clone(),
+                incident: grant.incident.clone(),
+                drill: grant.drill,
+                charter: grant.charter,
+                approvals,
+                log,
+            },
+        }
+    }
+
+    /// The bytes that are signed: JCS.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, JoseError> {
+        json::canonical(self)
+    }
+}
+
+/// What the base64url of this many bytes takes.
+const fn encoded(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// An upper bound for the bytes of a token, from those of its grant and the number of its approvals.
+///
+/// Every claim but those of the private one repeats a part of the grant; the rest has fixed or bounded length.
+#[must_use]
+pub fn token_bytes(grant_bytes: usize, approvals: usize) -> usize {
+    const HEADER: usize = 90;
+    const SIGNATURE: usize = 86;
+    const FIXED_CLAIMS: usize = 640;
+    const ORIGIN: usize = 128;
+    const REPEATED: usize = 700;
+    /// Header with a station of 64 characters, base64url; signature; JSON around them.
+    const STATEMENT: usize = 300 + 86 + 34;
+    let general = encoded(grant_bytes) + (approvals + 1) * STATEMENT + 32;
+    encoded(HEADER) + encoded(FIXED_CLAIMS + ORIGIN + REPEATED.min(grant_bytes) + general) + SIGNATURE + 2
+}

@@ -1,0 +1,90 @@
+//! Commands: what can be asked of the core. Statements in them are verified already; authority is still to be decided.
+
+use super::{
+    charter::Charter,
+    event::Failure,
+    evidence::Evidence,
+    id::{InstanceId, RequestId},
+    statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
+    time::Timestamp,
+};
+use crate::jose::Digest;
+
+/// One thing that is asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Put the first charter in force.
+    Adopt {
+        /// Pinned and signed.
+        charter: Box<Charter>,
+        /// Evidence for its devices.
+        evidence: Vec<Evidence>,
+    },
+    /// A daemon process begins to serve.
+    Start {
+        /// Version of the program.
+        version: String,
+    },
+    /// File a request.
+    File(Box<SignedGrant>),
+    /// Approve or deny.
+    Judge(Box<SignedVerdict>),
+    /// Take a request back.
+    Withdraw(Box<SignedAboutRequest>),
+    /// Fetch the encrypted token.
+    Redeem(Box<SignedAboutRequest>),
+    /// The HSM signed.
+    Issued {
+        /// Which request.
+        request: RequestId,
+        /// Digest of the compact JWT.
+        jwt: Digest,
+        /// The encrypted JWT.
+        jwe: String,
+    },
+    /// The issuance came to nothing.
+    Fail {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        reason: Failure,
+    },
+    /// Work on a request that another process left.
+    TakeOver {
+        /// Which request.
+        request: RequestId,
+    },
+    /// End what has reached its deadline.
+    Tick,
+    /// Record refused attempts.
+    Refused {
+        /// Start of the minute.
+        minute: Timestamp,
+        /// Whose.
+        peer: Option<Digest>,
+        /// The stable reason.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// Record the digest of a snapshot.
+    Snapshot {
+        /// Entries folded into it.
+        size: u64,
+        /// Root of the tree of that size.
+        root: Digest,
+        /// Digest of the snapshot's bytes.
+        digest: Digest,
+    },
+}
+
+/// What a decision depends on besides state and command: all that is not a function of them.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time of the decision, which is that of its entries.
+    pub now: Timestamp,
+    /// The index that the first entry of the decision will have.
+    pub index: u64,
+    /// The daemon process that decides.
+    pub instance: InstanceId,
+}

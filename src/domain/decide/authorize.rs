@@ -1,0 +1,118 @@
+//! Whether the approvals of a request complete its quorum, and what is authorized then.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{
+        charter::{Charter, Permit},
+        claims::{Claims, LogPosition},
+        command::Context,
+        event::Event,
+        id::PersonId,
+        quorum::Quorum,
+        refusal::Refusal,
+        request::Request,
+        strict::MINT_WITHIN,
+    },
+    jose::{Digest, Signature},
+};
+
+/// The events that follow on the newest approval: none, or the authorization.
+///
+/// The context's index is that of the approval's entry; the authorization takes the next.
+pub(super) fn decide(
+    charter: &Charter,
+    request: &Request,
+    approvals: &[Signature],
+    denials: &[Signature],
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
+    let now = context.now.seconds();
+    let grant = request.grant();
+    let permit = charter.permits(grant)?;
+    let Some(quorums) = charter.quorums(&grant.profile) else { return Ok(Vec::new()) };
+    let valid = counted(charter, &permit, approvals, denials, now);
+    let Some(chosen) = smallest(charter, &quorums.approve, valid) else { return Ok(Vec::new()) };
+    if newest(&chosen).is_none_or(|newest| now > newest + MINT_WITHIN) {
+        return Ok(Vec::new());
+    }
+    let (Some(key), Some(log)) = (charter.issuing_key(&grant.profile), charter.document().log_keys.first()) else {
+        return Ok(Vec::new());
+    };
+    let position = LogPosition { origin: log.origin.clone(), index: context.index + 1 };
+    let claims = Claims::new(grant, &permit, request.with_signatures(&chosen), now, position);
+    Ok(vec![Event::IssuanceAuthorized {
+        request_id: request.id(),
+        approvals: chosen.iter().map(|signature| signature.header().kid).collect(),
+        iat: claims.iat,
+        exp: claims.exp,
+        kid: key.key.thumbprint(),
+        claims: Digest::of(&claims.to_bytes()?),
+        instance: context.instance.clone(),
+    }])
+}
+
+/// Whether the quorum is complete, but every approval too old to mint on.
+pub(super) fn is_stale(
+    charter: &Charter,
+    request: &Request,
+    approvals: &[Signature],
+    denials: &[Signature],
+    now: i64,
+) -> bool {
+    let Ok(permit) = charter.permits(request.grant()) else { return false };
+    let valid = counted(charter, &permit, approvals, denials, now);
+    let complete = charter
+        .quorums(&request.grant().profile)
+        .is_some_and(|quorums| quorums.approve.satisfied_by(&persons_of(charter, &valid)));
+    complete && newest(&valid).is_none_or(|newest| now > newest + MINT_WITHIN)
+}
+
+/// The persons who signed.
+pub(super) fn persons(charter: &Charter, signatures: &[Signature]) -> BTreeSet<PersonId> {
+    persons_of(charter, signatures)
+}
+
+fn persons_of(charter: &Charter, signatures: &[Signature]) -> BTreeSet<PersonId> {
+    let holders = signatures.iter().filter_map(|signature| charter.holder(&signature.header().kid));
+    holders.flat_map(|holder| holder.persons.iter().cloned()).collect()
+}
+
+/// Approvals that count now: by custodians in term, not excluded, who have not denied.
+fn counted(
+    charter: &Charter,
+    permit: &Permit<'_>,
+    approvals: &[Signature],
+    denials: &[Signature],
+    now: i64,
+) -> Vec<Signature> {
+    let denied = persons_of(charter, denials);
+    let counts = |signature: &&Signature| {
+        let holder = charter.holder(&signature.header().kid);
+        let person = holder.and_then(|holder| holder.custodian(now));
+        person.is_some_and(|person| !permit.excluded.contains(&person) && !denied.contains(&person))
+    };
+    approvals.iter().filter(counts).cloned().collect()
+}
+
+/// The approvals without those that are not needed, older ones left out first: a token has no room for more.
+fn smallest(charter: &Charter, quorum: &Quorum, mut signatures: Vec<Signature>) -> Option<Vec<Signature>> {
+    let complete = |signatures: &[Signature]| quorum.satisfied_by(&persons_of(charter, signatures));
+    if !complete(&signatures) {
+        return None;
+    }
+    signatures.sort_by_key(|signature| (signature.header().iat, signature.header().kid));
+    let mut at = 0;
+    while at < signatures.len() {
+        let without = signatures.remove(at);
+        if !complete(&signatures) {
+            signatures.insert(at, without);
+            at += 1;
+        }
+    }
+    Some(signatures)
+}
+
+fn newest(signatures: &[Signature]) -> Option<i64> {
+    signatures.iter().map(|signature| signature.header().iat).max()
+}

@@ -1,0 +1,103 @@
+//! A request is filed.
+
+use crate::domain::{
+    charter::Permit,
+    claims,
+    command::Context,
+    event::Event,
+    grant::{Confirmation, Grant},
+    refusal::Refusal,
+    request::{Life, Request},
+    state::State,
+    statement::SignedGrant,
+    time::SKEW,
+};
+
+/// Requests that may be open (pending or authorized) at once.
+pub const MAX_OPEN: usize = 1_024;
+/// Requests that one client may have open at once.
+pub const MAX_OPEN_PER_REQUESTER: usize = 32;
+
+pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> Result<Vec<Event>, Refusal> {
+    let charter = super::charter_in_force(state, context)?;
+    let grant = signed.grant();
+    let permit = charter.permits(grant)?;
+    let now = context.now.seconds();
+    if signed.signed_at() != grant.requested_at {
+        return Err(Refusal::TimesDiffer);
+    }
+    if grant.requested_at > now + SKEW {
+        return Err(Refusal::ClockSkew { signed_at: grant.requested_at, now });
+    }
+    if grant.expires_at <= now {
+        return Err(Refusal::DeadlinePassed);
+    }
+    let id = signed.id();
+    if state.request(&id).is_some() || state.closed(&id).is_some() {
+        return Err(Refusal::Duplicate(id));
+    }
+    within_limits(state, grant, now)?;
+    fresh_keys(state, grant)?;
+    fits(&permit, charter, grant, signed.jws().payload.len())?;
+    reachable(&permit, charter, grant, now)?;
+    Ok(vec![Event::RequestFiled { request: signed.jws().clone() }])
+}
+
+fn within_limits(state: &State, grant: &Grant, now: i64) -> Result<(), Refusal> {
+    let open = || state.requests().filter(|request| !matches!(request.life(), Life::Issued { .. }));
+    let mine = open().filter(|request| request.grant().client_id == grant.client_id).count();
+    if mine >= MAX_OPEN_PER_REQUESTER {
+        let who = grant.client_id.to_string();
+        return Err(Refusal::TooManyOpen { who, open: mine, limit: MAX_OPEN_PER_REQUESTER });
+    }
+    let all = open().count();
+    if all >= MAX_OPEN {
+        return Err(Refusal::TooManyOpen { who: "the daemon".into(), open: all, limit: MAX_OPEN });
+    }
+    match state.cooldowns.get(&(grant.sub.clone(), grant.profile.clone())) {
+        Some(&until) if until > now => Err(Refusal::Cooldown { until }),
+        _ => Ok(()),
+    }
+}
+
+/// The keys a token is bound and delivered to are made for one grant: no live request uses them in either part.
+fn fresh_keys(state: &State, grant: &Grant) -> Result<(), Refusal> {
+    let keys = |grant: &Grant| {
+        let bound = match grant.cnf {
+            Confirmation::Jkt(thumbprint) => Some(thumbprint),
+            // An enrolled certificate is no fresh key and may well be used twice.
+            Confirmation::Certificate(_) => None,
+        };
+        (bound, grant.redeem_key.thumbprint())
+    };
+    let (bound, redeem) = keys(grant);
+    let used = |request: &Request| {
+        let (other_bound, other_redeem) = keys(request.grant());
+        [Some(redeem), bound].into_iter().flatten().any(|key| key == other_redeem || Some(key) == other_bound)
+    };
+    if state.requests().any(used) { Err(Refusal::KeyReused) } else { Ok(()) }
+}
+
+fn fits(permit: &Permit<'_>, charter: &crate::domain::charter::Rules, grant: &Grant, bytes: usize) -> Result<(), Refusal> {
+    let seats = charter.quorums(&permit.profile.id).map_or(0, |quorums| quorums.approve.most_seats());
+    let size = claims::token_bytes(bytes, seats);
+    let limit = crate::domain::charter::MAX_TOKEN_BYTES;
+    let _ = grant;
+    if size > limit { Err(Refusal::TokenTooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// Somebody could approve this: better said now than when the deadline passes.
+fn reachable(
+    permit: &Permit<'_>,
+    charter: &crate::domain::charter::Rules,
+    grant: &Grant,
+    now: i64,
+) -> Result<(), Refusal> {
+    let able = charter
+        .holders()
+        .filter_map(|holder| holder.custodian(now))
+        .filter(|person| !permit.excluded.contains(person))
+        .collect();
+    let possible = charter.quorums(&grant.profile).is_some_and(|quorums| quorums.approve.satisfied_by(&able));
+    if possible { Ok(()) } else { Err(Refusal::QuorumImpossible) }
+}

@@ -1,0 +1,70 @@
+//! What becomes of an authorized request: issued, failed, or taken over by another process.
+
+use crate::{
+    domain::{
+        command::Context,
+        event::{Event, Failure},
+        id::{InstanceId, RequestId},
+        refusal::Refusal,
+        request::{Authorization, Life},
+        state::State,
+    },
+    jose::Digest,
+};
+
+/// Seconds after which another daemon may work on an authorized request.
+pub const TAKE_OVER_AFTER: i64 = 30;
+
+fn authorization<'a>(state: &'a State, id: &RequestId) -> Result<&'a Authorization, Refusal> {
+    let request = super::live(state, id)?;
+    match request.life() {
+        Life::Authorized(authorization) => Ok(authorization),
+        _ => Err(Refusal::WrongState(request.state())),
+    }
+}
+
+fn own<'a>(state: &'a State, id: &RequestId, context: &Context) -> Result<&'a Authorization, Refusal> {
+    let authorization = authorization(state, id)?;
+    if authorization.instance == context.instance { Ok(authorization) } else { Err(Refusal::AnotherInstance) }
+}
+
+pub(super) fn issued(
+    state: &State,
+    id: &RequestId,
+    jwt: Digest,
+    jwe: &str,
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
+    let authorization = own(state, id, context)?;
+    if authorization.exp <= context.now.seconds() {
+        return Err(Refusal::DeadlinePassed);
+    }
+    Ok(vec![Event::TokenIssued { request_id: *id, jwt, jwe: jwe.to_owned() }])
+}
+
+pub(super) fn failed(
+    state: &State,
+    id: &RequestId,
+    reason: Failure,
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
+    own(state, id, context)?;
+    Ok(vec![Event::IssuanceFailed { request_id: *id, reason }])
+}
+
+pub(super) fn take_over(state: &State, id: &RequestId, context: &Context) -> Result<Vec<Event>, Refusal> {
+    let authorization = authorization(state, id)?;
+    let waited = context.now.seconds() - authorization.since.seconds();
+    let other = authorization.instance != context.instance;
+    if other && (same_daemon(&authorization.instance, &context.instance) || waited >= TAKE_OVER_AFTER) {
+        Ok(vec![Event::IssuanceTakenOver { request_id: *id, instance: context.instance.clone() }])
+    } else {
+        Err(Refusal::AnotherInstance)
+    }
+}
+
+/// An earlier process of this very daemon is gone: no need to wait for it.
+fn same_daemon(one: &InstanceId, other: &InstanceId) -> bool {
+    let daemon = |instance: &InstanceId| instance.as_str().rsplit_once('.').map(|(daemon, _)| daemon.to_owned());
+    daemon(one).is_some() && daemon(one) == daemon(other)
+}

@@ -1,0 +1,97 @@
+//! What follows from a command: all rules of the product, one file for each command.
+//!
+//! Invariants: pure; a refusal has changed nothing; the events of one decision belong together and are appended
+//! together. `now` never lies before the last entry.
+
+mod adopt;
+mod authorize;
+mod file;
+mod issue;
+mod judge;
+mod redeem;
+mod tick;
+mod withdraw;
+
+use super::{
+    charter::{Charter, Holder, Role},
+    command::{Command, Context},
+    event::Event,
+    grant::Grant,
+    id::RequestId,
+    refusal::Refusal,
+    request::Request,
+    state::State,
+    statement::SignedAboutRequest,
+    time::SKEW,
+};
+
+pub use file::{MAX_OPEN, MAX_OPEN_PER_REQUESTER};
+pub use issue::TAKE_OVER_AFTER;
+pub use redeem::MAX_RELEASES;
+
+/// An append this much later than the last entry is refused, unless the caller knows that the time really passed.
+pub const MAX_JUMP_MILLIS: i64 = 600_000;
+
+/// Decides one command.
+pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec<Event>, Refusal> {
+    if context.now < state.last() {
+        return Err(Refusal::Clock { now: context.now, last: state.last() });
+    }
+    match command {
+        Command::Adopt { charter, evidence } => adopt::decide(state, charter, evidence, context),
+        Command::Start { version } => {
+            Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
+        }
+        Command::File(signed) => file::decide(state, signed, context),
+        Command::Judge(signed) => judge::decide(state, signed, context),
+        Command::Withdraw(signed) => withdraw::decide(state, signed, context),
+        Command::Redeem(signed) => redeem::decide(state, signed, context),
+        Command::Issued { request, jwt, jwe } => issue::issued(state, request, *jwt, jwe, context),
+        Command::Fail { request, reason } => issue::failed(state, request, *reason, context),
+        Command::TakeOver { request } => issue::take_over(state, request, context),
+        Command::Tick => Ok(tick::decide(state, context)),
+        Command::Refused { minute, peer, reason, count } => {
+            Ok(vec![Event::AttemptsRefused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }])
+        }
+        Command::Snapshot { size, root, digest } => {
+            Ok(vec![Event::SnapshotTaken { size: *size, root: *root, digest: *digest }])
+        }
+    }
+}
+
+/// The charter, in force now.
+fn charter_in_force<'a>(state: &'a State, context: &Context) -> Result<&'a Charter, Refusal> {
+    let charter = state.charter().ok_or(Refusal::NoCharter)?;
+    if charter.is_in_force(context.now.seconds()) { Ok(charter) } else { Err(Refusal::CharterExpired) }
+}
+
+/// A live request, or what became of it.
+fn live<'a>(state: &'a State, id: &RequestId) -> Result<&'a Request, Refusal> {
+    state.request(id).ok_or_else(|| match state.closed(id) {
+        Some(closed) => Refusal::WrongState(closed.outcome.as_str()),
+        None => Refusal::RequestUnknown(*id),
+    })
+}
+
+/// A time of signing within the tolerated skew of now.
+fn about_now(signed_at: i64, context: &Context) -> Result<(), Refusal> {
+    let now = context.now.seconds();
+    if signed_at.abs_diff(now) <= SKEW.unsigned_abs() { Ok(()) } else { Err(Refusal::ClockSkew { signed_at, now }) }
+}
+
+/// The requester of this grant is who signed the statement about it, under the charter in force.
+fn by_requester<'a>(
+    charter: &'a Charter,
+    grant: &Grant,
+    signed: &SignedAboutRequest,
+    context: &Context,
+) -> Result<&'a Holder, Refusal> {
+    about_now(signed.signed_at(), context)?;
+    let about = signed.about();
+    if about.charter != charter.digest() || about.iss != charter.document().iss {
+        return Err(Refusal::CharterMismatch);
+    }
+    let holder = charter.holder(&signed.kid()).ok_or(Refusal::KeyUnknown)?;
+    let is_requester = holder.principal == grant.client_id && holder.has(Role::Requester, context.now.seconds());
+    if is_requester { Ok(holder) } else { Err(Refusal::NotTheRequester) }
+}

@@ -1,0 +1,24 @@
+//! Time passes: what has reached its deadline ends.
+
+use crate::domain::{
+    command::Context,
+    event::{Event, Failure},
+    request::Life,
+    state::State,
+};
+
+/// Events of one tick at most, so that none holds up the queue for long; the next tick goes on.
+const MAX_EVENTS: usize = 256;
+
+pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
+    let now = context.now.seconds();
+    let due = state.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
+    let requests = due.filter_map(|(_, id)| state.request(id)).take(MAX_EVENTS);
+    requests
+        .map(|request| match request.life() {
+            Life::Pending { .. } => Event::RequestLapsed { request_id: request.id() },
+            Life::Authorized(_) => Event::IssuanceFailed { request_id: request.id(), reason: Failure::Expired },
+            Life::Issued { .. } => Event::TokenExpired { request_id: request.id() },
+        })
+        .collect()
+}

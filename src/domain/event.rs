@@ -1,0 +1,207 @@
+//! Events and the log entries that carry them: the whole truth of the system, in order.
+//!
+//! Invariants: the list of events is closed; an entry's bytes are JCS and are never written again; `at` never goes
+//! back. The salt keeps a leaf hash from confirming a guess of the entry.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    id::{InstanceId, Nonce, RequestId},
+    time::Timestamp,
+};
+use crate::jose::{Digest, GeneralJws, JoseError, Signature, json};
+
+/// An entry's bytes at most (C2SP tlog-tiles bundles have 16-bit lengths).
+pub const MAX_ENTRY_BYTES: usize = 65_535;
+
+/// One entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Version of the entry's shape: 1.
+    pub v: u8,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// 128 random bits.
+    pub salt: Nonce,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Entry {
+    /// Parses the stored bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JoseError> {
+        let entry: Self = json::parse(bytes, MAX_ENTRY_BYTES)?;
+        if entry.v == 1 { Ok(entry) } else { Err(JoseError::JsonShape { detail: format!("entry version {} is unknown", entry.v) }) }
+    }
+
+    /// The bytes to store.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, JoseError> {
+        let bytes = json::canonical(self)?;
+        if bytes.len() > MAX_ENTRY_BYTES {
+            return Err(JoseError::TooLong { limit: MAX_ENTRY_BYTES, actual: bytes.len() });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Who caused an event. Authority comes from signatures inside the event; this only tells which way it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Actor {
+    /// The daemon itself.
+    Daemon {
+        /// Which process.
+        instance: InstanceId,
+    },
+    /// A connection.
+    Peer {
+        /// SHA-256 of the client's TLS public key, where it showed one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+    },
+}
+
+/// Why an authorized request came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The HSM did not sign before the token would have expired.
+    Expired,
+    /// What the HSM signed did not verify with the charter's key.
+    SignatureInvalid,
+    /// The charter has no active key for the profile any more.
+    NoKey,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// Attestation evidence of a device, recorded before the charter that names its digest.
+    AttestationRecorded {
+        /// The statement certificate, base64url of DER.
+        statement: String,
+        /// The device's f9 certificate, base64url of DER.
+        intermediate: String,
+    },
+    /// A charter came into force.
+    CharterAdopted {
+        /// With its signatures.
+        charter: GeneralJws,
+    },
+    /// A daemon process began to serve.
+    DaemonStarted {
+        /// Which process.
+        instance: InstanceId,
+        /// Version of the program.
+        version: String,
+    },
+    /// A request was filed.
+    RequestFiled {
+        /// The grant under its requester's signature.
+        request: GeneralJws,
+    },
+    /// A custodian approved.
+    ApprovalRecorded {
+        /// Which request.
+        request_id: RequestId,
+        /// The signature over the grant.
+        signature: Signature,
+    },
+    /// A custodian denied.
+    DenialRecorded {
+        /// Which request.
+        request_id: RequestId,
+        /// The signature over the grant.
+        signature: Signature,
+    },
+    /// Enough denials ended a request.
+    RequestDenied {
+        /// Which request.
+        request_id: RequestId,
+    },
+    /// The requester took a request back.
+    RequestWithdrawn {
+        /// Under his signature.
+        withdrawal: GeneralJws,
+    },
+    /// The deadline for approvals passed.
+    RequestLapsed {
+        /// Which request.
+        request_id: RequestId,
+    },
+    /// The quorum is complete: from here on the claims are fixed, and only their signature is missing.
+    IssuanceAuthorized {
+        /// Which request.
+        request_id: RequestId,
+        /// The approvals that go into the token, by key.
+        approvals: Vec<Digest>,
+        /// `iat` of the token, Unix seconds.
+        iat: i64,
+        /// `exp` of the token, Unix seconds.
+        exp: i64,
+        /// The issuing key.
+        kid: Digest,
+        /// Digest of the claims' bytes; they follow from charter, grant, approvals, `iat` and this entry's index.
+        claims: Digest,
+        /// The process that works on it.
+        instance: InstanceId,
+    },
+    /// Another process works on an authorized request.
+    IssuanceTakenOver {
+        /// Which request.
+        request_id: RequestId,
+        /// The process that works on it from now on.
+        instance: InstanceId,
+    },
+    /// The HSM signed.
+    TokenIssued {
+        /// Which request.
+        request_id: RequestId,
+        /// Digest of the compact JWT.
+        jwt: Digest,
+        /// The JWT, encrypted to the grant's redeem key.
+        jwe: String,
+    },
+    /// The requester fetched the encrypted token.
+    TokenReleased {
+        /// His signed redemption.
+        redemption: GeneralJws,
+    },
+    /// The token's `exp` passed.
+    TokenExpired {
+        /// Which request.
+        request_id: RequestId,
+    },
+    /// An authorized request came to nothing.
+    IssuanceFailed {
+        /// Which request.
+        request_id: RequestId,
+        /// Why.
+        reason: Failure,
+    },
+    /// Attempts at power that were refused, aggregated.
+    AttemptsRefused {
+        /// Start of the minute.
+        minute: Timestamp,
+        /// SHA-256 of the client's TLS public key, where it showed one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<Digest>,
+        /// The stable reason.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// A snapshot of the state was taken; it is a cache, and this is how it is checked.
+    SnapshotTaken {
+        /// Entries folded into it.
+        size: u64,
+        /// Root of the tree of that size, base64url.
+        root: Digest,
+        /// Digest of the snapshot's bytes.
+        digest: Digest,
+    },
+}

@@ -1,0 +1,29 @@
+//! Attestation evidence beside a charter: two certificates, named in the charter by one digest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::jose::Digest;
+
+/// The certificates that a device gave when its key was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The statement about the key, base64url of DER.
+    pub statement: String,
+    /// The device's own attestation certificate (f9), base64url of DER.
+    pub intermediate: String,
+}
+
+impl Evidence {
+    /// The name by which a charter's device refers to it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        digest(&self.statement, &self.intermediate)
+    }
+}
+
+/// SHA-256 over both texts with a dot between them; base64url has no dot, so the pair is unambiguous.
+#[must_use]
+pub fn digest(statement: &str, intermediate: &str) -> Digest {
+    Digest::of(format!("{statement}.{intermediate}").as_bytes())
+}

@@ -1,0 +1,240 @@
+//! Why a command is refused: one closed list, each with a stable reason and what to do next.
+//!
+//! Invariant: a refused command has changed nothing.
+
+use super::{charter::NotPermitted, grant::GrantError, id::RequestId};
+use crate::jose::JoseError;
+
+/// Whose move it is after a refusal: what transports turn into their own codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The message cannot be right at any time.
+    Invalid,
+    /// The sender may not do this.
+    Denied,
+    /// There is no such thing.
+    Missing,
+    /// It is there already.
+    Duplicate,
+    /// Not in this state, or not any more.
+    State,
+    /// A limit is reached; later it may do.
+    Limit,
+}
+
+/// Why a command is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no charter yet.
+    #[error("no charter is in force; adopt one with breakglassd init --charter FILE --digest D")]
+    NoCharter,
+    /// There is one already.
+    #[error("a charter is in force already; a new one needs a quorum of the one before it")]
+    CharterInForce,
+    /// It has expired.
+    #[error("the charter has expired; only a new charter can be adopted")]
+    CharterExpired,
+    /// Another charter than the one in force.
+    #[error("the statement names another charter than the one in force")]
+    CharterMismatch,
+    /// A bad charter.
+    #[error(transparent)]
+    Charter(#[from] super::charter::CharterError),
+    /// A device's attestation.
+    #[error("device {serial}: {why}")]
+    Attestation {
+        /// The device's serial number.
+        serial: u32,
+        /// What is wrong with its evidence.
+        why: String,
+    },
+    /// A malformed statement, or a signature that does not verify.
+    #[error("the statement is refused")]
+    Statement(#[from] JoseError),
+    /// A malformed grant.
+    #[error("the grant is refused")]
+    Grant(#[from] GrantError),
+    /// More or fewer signatures than one.
+    #[error("this statement carries exactly one signature")]
+    NotOneSignature,
+    /// Not an approval or denial.
+    #[error("only approvals and denials can be submitted to a request")]
+    NotAVerdict,
+    /// A key the charter does not have.
+    #[error("the signing key is not in the charter")]
+    KeyUnknown,
+    /// The signature is not by the key that the grant names.
+    #[error("the request is not signed by the key it names")]
+    RequesterKeyMismatch,
+    /// The charter does not permit the grant.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// The time of signing is off.
+    #[error("the time of signing ({signed_at}) is too far from now ({now}); check the clock of the machine that signed")]
+    ClockSkew {
+        /// Unix seconds.
+        signed_at: i64,
+        /// Unix seconds.
+        now: i64,
+    },
+    /// The header's iat is not the grant's `requested_at`.
+    #[error("the request's iat is not its requested_at")]
+    TimesDiffer,
+    /// Equal bytes were filed before.
+    #[error("a request with these bytes was filed before: {0}")]
+    Duplicate(RequestId),
+    /// A key that another live request uses.
+    #[error("the cnf or redeem key is in use by another request; make a fresh one for each")]
+    KeyReused,
+    /// Too many at once.
+    #[error("{who} has {open} open requests, and {limit} is the most; withdraw one or wait")]
+    TooManyOpen {
+        /// Whose they are.
+        who: String,
+        /// How many.
+        open: usize,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Asked again too soon.
+    #[error("the profile has a cooldown: this subject can ask again at {until} (Unix seconds)")]
+    Cooldown {
+        /// Unix seconds.
+        until: i64,
+    },
+    /// Too large for proxies.
+    #[error("the token would have {size} bytes, and {limit} is the most that proxies take; ask for less, or say it shorter")]
+    TokenTooLarge {
+        /// Bytes it would have.
+        size: usize,
+        /// Bytes at most.
+        limit: usize,
+    },
+    /// The quorum cannot be reached.
+    #[error("with the requester excluded, the custodians in term cannot satisfy the quorum")]
+    QuorumImpossible,
+    /// No such request.
+    #[error("there is no request {0}; list the open ones with breakglass list")]
+    RequestUnknown(RequestId),
+    /// The request is not in the state that the command needs.
+    #[error("the request is {0}")]
+    WrongState(&'static str),
+    /// Its deadline has passed.
+    #[error("the deadline for approvals has passed; file a new request")]
+    DeadlinePassed,
+    /// The signer is not a custodian of this charter, or not in term.
+    #[error("the key belongs to no custodian in term")]
+    NotACustodian,
+    /// The signer is one of those whose access is asked for.
+    #[error("{0} stands behind this request and cannot approve it; another custodian must")]
+    SelfApproval(String),
+    /// Said before.
+    #[error("{0} has signed this request already; each person counts once")]
+    AlreadySigned(String),
+    /// A custodian who has no seat in the profile's formula.
+    #[error("{0} has no seat in the quorum of this profile")]
+    NoSeat(String),
+    /// Signed at a station, where that does not count.
+    #[error("the profile does not accept approvals given at a station")]
+    StationForbidden,
+    /// Not the requester.
+    #[error("only the requester of this request can do that")]
+    NotTheRequester,
+    /// Fetched too often.
+    #[error("the token was redeemed {0} times, and that is the most; file a new request")]
+    RedeemedTooOften(u32),
+    /// Another daemon instance works on it.
+    #[error("another daemon instance works on this request")]
+    AnotherInstance,
+    /// The log's clock would go backwards or jump.
+    #[error("the clock says {now}, the log's last entry {last}; set the clock right")]
+    Clock {
+        /// What the clock says.
+        now: super::time::Timestamp,
+        /// What the log says.
+        last: super::time::Timestamp,
+    },
+}
+
+impl Refusal {
+    /// The stable reason that clients see.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoCharter => "NO_CHARTER",
+            Self::CharterInForce => "CHARTER_IN_FORCE",
+            Self::CharterExpired => "CHARTER_EXPIRED",
+            Self::CharterMismatch => "CHARTER_MISMATCH",
+            Self::Charter(error) => error.reason(),
+            Self::Attestation { .. } => "ATTESTATION_REFUSED",
+            Self::Statement(error) | Self::Grant(GrantError::Json(error)) => error.reason(),
+            Self::Grant(GrantError::Times(_)) => "GRANT_TIMES",
+            Self::NotOneSignature => "NOT_ONE_SIGNATURE",
+            Self::NotAVerdict => "NOT_A_VERDICT",
+            Self::KeyUnknown => "KEY_UNKNOWN",
+            Self::RequesterKeyMismatch => "REQUESTER_KEY_MISMATCH",
+            Self::NotPermitted(why) => why.reason(),
+            Self::ClockSkew { .. } => "CLOCK_SKEW",
+            Self::TimesDiffer => "TIMES_DIFFER",
+            Self::Duplicate(_) => "DUPLICATE_REQUEST",
+            Self::KeyReused => "KEY_REUSED",
+            Self::TooManyOpen { .. } => "TOO_MANY_OPEN",
+            Self::Cooldown { .. } => "COOLDOWN",
+            Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
+            Self::QuorumImpossible => "QUORUM_IMPOSSIBLE",
+            Self::RequestUnknown(_) => "REQUEST_UNKNOWN",
+            Self::WrongState(_) => "WRONG_STATE",
+            Self::DeadlinePassed => "DEADLINE_PASSED",
+            Self::NotACustodian => "NOT_A_CUSTODIAN",
+            Self::SelfApproval(_) => "SELF_APPROVAL",
+            Self::AlreadySigned(_) => "ALREADY_SIGNED",
+            Self::NoSeat(_) => "NO_SEAT",
+            Self::StationForbidden => "STATION_FORBIDDEN",
+            Self::NotTheRequester => "NOT_THE_REQUESTER",
+            Self::RedeemedTooOften(_) => "REDEEMED_TOO_OFTEN",
+            Self::AnotherInstance => "ANOTHER_INSTANCE",
+            Self::Clock { .. } => "CLOCK_REFUSED",
+        }
+    }
+
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Charter(_)
+            | Self::Attestation { .. }
+            | Self::Statement(_)
+            | Self::Grant(_)
+            | Self::NotOneSignature
+            | Self::NotAVerdict
+            | Self::TimesDiffer
+            | Self::TokenTooLarge { .. } => Fault::Invalid,
+            Self::KeyUnknown
+            | Self::RequesterKeyMismatch
+            | Self::NotPermitted(_)
+            | Self::NotACustodian
+            | Self::SelfApproval(_)
+            | Self::NoSeat(_)
+            | Self::StationForbidden
+            | Self::NotTheRequester => Fault::Denied,
+            Self::RequestUnknown(_) => Fault::Missing,
+            Self::Duplicate(_) | Self::KeyReused | Self::AlreadySigned(_) | Self::CharterInForce => Fault::Duplicate,
+            Self::TooManyOpen { .. } | Self::Cooldown { .. } | Self::RedeemedTooOften(_) => Fault::Limit,
+            Self::NoCharter
+            | Self::CharterExpired
+            | Self::CharterMismatch
+            | Self::ClockSkew { .. }
+            | Self::QuorumImpossible
+            | Self::WrongState(_)
+            | Self::DeadlinePassed
+            | Self::AnotherInstance
+            | Self::Clock { .. } => Fault::State,
+        }
+    }
+
+    /// Whether somebody tried for power he does not have: such attempts leave an entry in the log.
+    #[must_use]
+    pub fn is_attempt(&self) -> bool {
+        self.fault() == Fault::Denied || matches!(self, Self::Statement(JoseError::SignatureInvalid))
+    }
+}

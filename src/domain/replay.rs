@@ -1,0 +1,201 @@
+//! The auditor's fold: every entry of a log is decided again by the same core, from its statements alone.
+//!
+//! Invariant: a log that replays to its end was written by `decide`, whoever held the database; the first entry that
+//! was not is named.
+
+use std::collections::VecDeque;
+
+use super::{
+    charter::Charter,
+    command::{Command, Context},
+    decide::decide,
+    event::{Actor, Entry, Event},
+    evidence::Evidence,
+    id::InstanceId,
+    refusal::Refusal,
+    state::State,
+    statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
+};
+use crate::jose::{Digest, GeneralJws, JoseError, Typ};
+
+/// Why an entry is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongEntry {
+    /// Not an entry.
+    #[error("it is not an entry of this log")]
+    Malformed(#[from] JoseError),
+    /// The core would have refused the command.
+    #[error("the rules refuse it ({reason})")]
+    Refused {
+        /// The stable reason.
+        reason: &'static str,
+        /// The refusal.
+        source: Refusal,
+    },
+    /// The core would have decided something else.
+    #[error("the rules decide otherwise: {0}")]
+    Differs(String),
+    /// The first charter is not the pinned one.
+    #[error("the log's first charter is not the pinned one")]
+    NotPinned(#[source] super::charter::CharterError),
+    /// It does not follow.
+    #[error(transparent)]
+    Inconsistent(#[from] super::evolve::Inconsistent),
+}
+
+impl From<Refusal> for WrongEntry {
+    fn from(source: Refusal) -> Self {
+        Self::Refused { reason: source.reason(), source }
+    }
+}
+
+/// A replay in progress.
+#[derive(Debug)]
+pub struct Replay {
+    state: State,
+    pinned: Digest,
+    /// Events that the last decision still has to show, in order.
+    expected: VecDeque<Event>,
+    evidence: Vec<Evidence>,
+}
+
+impl Replay {
+    /// Starts before the first entry, trusting nothing but the digest of the first charter.
+    #[must_use]
+    pub fn new(pinned: Digest) -> Self {
+        Self { state: State::default(), pinned, expected: VecDeque::new(), evidence: Vec::new() }
+    }
+
+    /// The state so far.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether the log ends where a decision ends.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.expected.is_empty() && self.evidence.is_empty()
+    }
+
+    /// Replays the next entry.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Entry, WrongEntry> {
+        let entry = Entry::parse(bytes)?;
+        self.check(&entry)?;
+        self.state.evolve(&entry)?;
+        Ok(entry)
+    }
+
+    fn check(&mut self, entry: &Entry) -> Result<(), WrongEntry> {
+        if let Some(expected) = self.expected.pop_front() {
+            return same(&expected, &entry.event);
+        }
+        if let Event::AttestationRecorded { statement, intermediate } = &entry.event {
+            // Evidence comes before the charter that needs it: judged with that.
+            self.evidence.push(Evidence { statement: statement.clone(), intermediate: intermediate.clone() });
+            return Ok(());
+        }
+        let command = self.command(&entry.event)?;
+        let instance = match (&entry.event, &entry.actor) {
+            (Event::IssuanceAuthorized { instance, .. } | Event::IssuanceTakenOver { instance, .. }, _)
+            | (Event::DaemonStarted { instance, .. }, _)
+            | (_, Actor::Daemon { instance }) => Some(instance.clone()),
+            _ => None,
+        };
+        let index = self.state.size();
+        let context = |instance| Context { now: entry.at, index, instance };
+        let events = match instance {
+            Some(instance) => decide(&self.state, &command, &context(instance))?,
+            None => decide(&self.state, &command, &context(unknown_instance()?))?,
+        };
+        self.expect(events, &entry.event)
+    }
+
+    /// What the decision says of this entry, and what must come after it.
+    fn expect(&mut self, events: Vec<Event>, found: &Event) -> Result<(), WrongEntry> {
+        let mut events: VecDeque<Event> = events.into();
+        if let Event::CharterAdopted { .. } = found {
+            // The evidence before it was collected; the decision must have used exactly that.
+            for item in std::mem::take(&mut self.evidence) {
+                let recorded = Event::AttestationRecorded { statement: item.statement, intermediate: item.intermediate };
+                same(&events.pop_front().unwrap_or_else(|| found.clone()), &recorded)?;
+            }
+        }
+        if matches!(found, Event::RequestLapsed { .. } | Event::TokenExpired { .. } | Event::IssuanceFailed { .. }) {
+            // A tick ends several; each is decided on its own here.
+            events.retain(|event| event == found);
+            events.truncate(1);
+        }
+        match events.pop_front() {
+            Some(first) => same(&first, found)?,
+            None => return Err(WrongEntry::Differs("nothing follows from the command".into())),
+        }
+        self.expected = events;
+        Ok(())
+    }
+
+    /// The command that this event is the first answer to.
+    fn command(&self, event: &Event) -> Result<Command, WrongEntry> {
+        let rules = || self.state.charter().ok_or(Refusal::NoCharter);
+        let about = |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
+        let verdict = |id, signature: &crate::jose::Signature| {
+            let request = self.state.request(id).ok_or(Refusal::RequestUnknown(*id))?;
+            SignedVerdict::verify(request.payload(), signature.clone(), rules()?).map(Box::new)
+        };
+        Ok(match event {
+            Event::CharterAdopted { charter } => {
+                let charter = Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
+                Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
+            }
+            Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
+            Event::RequestFiled { request } => {
+                Command::File(Box::new(SignedGrant::verify(request.clone(), rules()?)?))
+            }
+            Event::ApprovalRecorded { request_id, signature } | Event::DenialRecorded { request_id, signature } => {
+                Command::Judge(verdict(request_id, signature)?)
+            }
+            Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
+            Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
+            Event::RequestLapsed { .. } | Event::TokenExpired { .. } => Command::Tick,
+            Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
+            Event::TokenIssued { request_id, jwt, jwe } => {
+                Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }
+            }
+            Event::IssuanceFailed { request_id, reason: super::event::Failure::Expired } => {
+                let _ = request_id;
+                Command::Tick
+            }
+            Event::IssuanceFailed { request_id, reason } => Command::Fail { request: *request_id, reason: *reason },
+            Event::AttemptsRefused { minute, peer, reason, count } => {
+                Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
+            }
+            Event::SnapshotTaken { size, root, digest } => {
+                Command::Snapshot { size: *size, root: *root, digest: *digest }
+            }
+            Event::AttestationRecorded { .. } | Event::RequestDenied { .. } | Event::IssuanceAuthorized { .. } => {
+                return Err(WrongEntry::Differs("it never stands alone: the entry that leads to it is missing".into()));
+            }
+        })
+    }
+}
+
+fn same(expected: &Event, found: &Event) -> Result<(), WrongEntry> {
+    match (expected, found) {
+        // Which process was chosen is not a rule; all else of an authorization is.
+        (
+            Event::IssuanceAuthorized { request_id, approvals, iat, exp, kid, claims, instance: _ },
+            Event::IssuanceAuthorized { request_id: r, approvals: a, iat: i, exp: e, kid: k, claims: c, instance: _ },
+        ) if (request_id, approvals, iat, exp, kid, claims) == (r, a, i, e, k, c) => Ok(()),
+        _ if expected == found => Ok(()),
+        _ => Err(WrongEntry::Differs(format!("expected {}", name(expected)))),
+    }
+}
+
+fn name(event: &Event) -> String {
+    let value = serde_json::to_value(event).unwrap_or_default();
+    value.get("type").and_then(|kind| kind.as_str()).unwrap_or("another event").to_owned()
+}
+
+fn unknown_instance() -> Result<InstanceId, WrongEntry> {
+    "auditor".parse().map_err(|_| WrongEntry::Differs("no instance".into()))
+}

@@ -1,0 +1,263 @@
+//! Strict verification: what a token must show before anybody acts on it.
+//!
+//! Invariant: acceptance follows from the charter, the token and the time alone. Neither JWKS nor the daemon is asked,
+//! so nobody who holds only them can make a token that passes. One implementation serves library, CLI and gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    charter::{Charter, NotPermitted, Permit},
+    claims::Claims,
+    grant::{Grant, GrantError},
+    id::{Audience, PersonId, RequestId},
+    time::SKEW,
+};
+use crate::jose::{CompactJwt, GeneralJws, JoseError, Signature, Typ, json};
+
+/// A token at most, in bytes.
+const MAX_JWT_BYTES: usize = 8_000;
+/// Seconds after the newest approval within which a token is minted.
+pub const MINT_WITHIN: i64 = 120;
+
+/// What a verifier knows when it judges a token.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The newest charter it holds, verified.
+    pub charter: &'a Charter,
+    /// Its own name: the only audience it serves.
+    pub audience: &'a Audience,
+    /// Its clock, Unix seconds.
+    pub now: i64,
+    /// Whether it was configured to accept tokens under a development charter.
+    pub allow_development: bool,
+    /// What has been killed; absent where it cannot know, which the caller has to say to people.
+    pub killed: Option<&'a Killed>,
+}
+
+/// A verifier's view of kills.
+#[derive(Debug, Clone, Default)]
+pub struct Killed {
+    /// When it was last known to be complete, Unix seconds.
+    pub as_of: i64,
+    /// Seconds after which it is too old to rely on.
+    pub max_stale: i64,
+    /// Dead requests.
+    pub requests: BTreeSet<RequestId>,
+}
+
+/// The `iat` of each token seen, until it expires: a second token of one jti shows that a key is abused.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(BTreeMap<RequestId, (i64, i64)>);
+
+impl Seen {
+    fn admit(&mut self, claims: &Claims, now: i64) -> Result<(), Rejection> {
+        self.0.retain(|_, (_, exp)| *exp + SKEW >= now);
+        let (iat, _) = *self.0.entry(claims.jti).or_insert((claims.iat, claims.exp));
+        if iat == claims.iat { Ok(()) } else { Err(Rejection::MintedTwice) }
+    }
+}
+
+/// A token that passed.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its claims.
+    pub claims: Claims,
+    /// The grant that they follow from.
+    pub grant: Grant,
+    /// Who approved it.
+    pub approvers: BTreeSet<PersonId>,
+}
+
+/// Why a token is rejected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Not a token, or not one of this shape.
+    #[error("the token is malformed: {0}")]
+    Malformed(JoseError),
+    /// The charter does not count any more, or not yet.
+    #[error("the charter is not in force at this time; fetch the newest")]
+    CharterNotInForce,
+    /// A development charter, and this is not a development verifier.
+    #[error("the charter is marked for development, and this verifier does not accept such")]
+    Development,
+    /// Signed by a key that the charter does not have for this profile.
+    #[error("the charter has no such issuing key for this profile")]
+    IssuingKey,
+    /// The signature does not verify.
+    #[error("the token's signature is not valid")]
+    Signature,
+    /// For another verifier.
+    #[error("the token is for the audience {0}, not for this verifier")]
+    Audience(Audience),
+    /// The grant inside is malformed.
+    #[error("the grant inside the token is malformed")]
+    Grant,
+    /// The first signature is not the requester's, or a later one not an approval by a known key.
+    #[error("the signatures over the grant are not one request and then approvals: {0}")]
+    Statements(&'static str),
+    /// The charter does not permit the grant.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// Too few distinct persons approved.
+    #[error("the approvals do not complete the quorum of the profile")]
+    Quorum,
+    /// Claims differ from those that follow.
+    #[error("the claims are not those that follow from the grant")]
+    Claims,
+    /// Minted at the wrong time.
+    #[error("the token was not minted right after its newest approval, or after the deadline")]
+    MintedLate,
+    /// Its time has not come or has passed.
+    #[error("the token is expired or not valid yet")]
+    Time,
+    /// Another token of this jti was seen.
+    #[error("another token with this jti and another iat was seen: the issuing key may be abused; raise an alarm")]
+    MintedTwice,
+    /// It was killed.
+    #[error("the token was killed")]
+    Killed,
+    /// The view of kills is too old.
+    #[error("the verifier's view of kills is too old to rely on")]
+    Stale,
+}
+
+impl Rejection {
+    /// The stable reason.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "TOKEN_MALFORMED",
+            Self::CharterNotInForce => "CHARTER_NOT_IN_FORCE",
+            Self::Development => "DEVELOPMENT_CHARTER",
+            Self::IssuingKey => "ISSUING_KEY_UNKNOWN",
+            Self::Signature => "SIGNATURE_INVALID",
+            Self::Audience(_) => "AUDIENCE_MISMATCH",
+            Self::Grant => "GRANT_MALFORMED",
+            Self::Statements(_) => "STATEMENTS_INVALID",
+            Self::NotPermitted(why) => why.reason(),
+            Self::Quorum => "QUORUM_NOT_MET",
+            Self::Claims => "CLAIMS_DIFFER",
+            Self::MintedLate => "MINTED_LATE",
+            Self::Time => "TOKEN_TIME",
+            Self::MintedTwice => "MINTED_TWICE",
+            Self::Killed => "TOKEN_KILLED",
+            Self::Stale => "KILL_VIEW_STALE",
+        }
+    }
+}
+
+impl From<GrantError> for Rejection {
+    fn from(_: GrantError) -> Self {
+        Self::Grant
+    }
+}
+
+/// Judges a token.
+pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, Rejection> {
+    let charter = view.charter;
+    if !charter.is_in_force(view.now) {
+        return Err(Rejection::CharterNotInForce);
+    }
+    if charter.document().development && !view.allow_development {
+        return Err(Rejection::Development);
+    }
+    let token = CompactJwt::parse(jwt, MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
+    let claims: Claims = json::parse(token.payload(), MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
+    let private = &claims.breakglass;
+    let key = charter.accepted_key(token.kid(), &private.profile).ok_or(Rejection::IssuingKey)?;
+    token.verify(&key.key).map_err(|_| Rejection::Signature)?;
+    if claims.aud != *view.audience {
+        return Err(Rejection::Audience(claims.aud));
+    }
+    let grant = Grant::parse(&private.approvals.payload)?;
+    let permit = charter.permits(&grant)?;
+    let approvers = approvers(charter, &grant, &permit, &private.approvals, claims.iat)?;
+    let quorums = charter.quorums(&grant.profile).ok_or(Rejection::Quorum)?;
+    if !quorums.approve.satisfied_by(&approvers) {
+        return Err(Rejection::Quorum);
+    }
+    if !charter.document().log_keys.iter().any(|log| log.origin == private.log.origin) {
+        return Err(Rejection::Claims);
+    }
+    let expected = Claims::new(&grant, &permit, private.approvals.clone(), claims.iat, private.log.clone());
+    if expected.to_bytes().map_err(Rejection::Malformed)? != token.payload() {
+        return Err(Rejection::Claims);
+    }
+    minted_in_time(&grant, &private.approvals, claims.iat)?;
+    if claims.iat > view.now + SKEW || claims.exp <= view.now {
+        return Err(Rejection::Time);
+    }
+    not_killed(view, &claims)?;
+    seen.admit(&claims, view.now)?;
+    Ok(Accepted { claims, grant, approvers })
+}
+
+/// Verifies every signature over the grant: exactly one request first, then approvals by distinct persons' devices.
+fn approvers(
+    charter: &Charter,
+    grant: &Grant,
+    permit: &Permit<'_>,
+    statement: &GeneralJws,
+    iat: i64,
+) -> Result<BTreeSet<PersonId>, Rejection> {
+    let Some((request, approvals)) = statement.signatures.split_first() else {
+        return Err(Rejection::Statements("there is none"));
+    };
+    if request.header().kid != grant.requester_key || request.header().iat != grant.requested_at {
+        return Err(Rejection::Statements("the first is not the requester's"));
+    }
+    request
+        .verify(&statement.payload, &permit.requester.key, Typ::Request)
+        .map_err(|_| Rejection::Statements("the requester's does not verify"))?;
+    let mut persons = BTreeSet::new();
+    for approval in approvals {
+        let person = approver(charter, grant, permit, statement, approval, iat)?;
+        if !persons.insert(person) {
+            return Err(Rejection::Statements("one person approves twice"));
+        }
+    }
+    Ok(persons)
+}
+
+fn approver(
+    charter: &Charter,
+    grant: &Grant,
+    permit: &Permit<'_>,
+    statement: &GeneralJws,
+    approval: &Signature,
+    iat: i64,
+) -> Result<PersonId, Rejection> {
+    let header = approval.header();
+    let holder = charter.holder(&header.kid).ok_or(Rejection::Statements("an approval is by an unknown key"))?;
+    approval
+        .verify(&statement.payload, &holder.key, Typ::Approval)
+        .map_err(|_| Rejection::Statements("an approval does not verify"))?;
+    let person = holder.custodian(iat).ok_or(Rejection::Statements("an approval is by no custodian in term"))?;
+    if permit.excluded.contains(&person) {
+        return Err(Rejection::Statements("an approval is by somebody behind the request"));
+    }
+    if header.station.is_some() && !permit.profile.stations {
+        return Err(Rejection::Statements("an approval was given at a station"));
+    }
+    if header.iat < grant.requested_at - SKEW {
+        return Err(Rejection::Statements("an approval is older than the request"));
+    }
+    Ok(person)
+}
+
+/// `iat` lies between the newest approval and 120 s after it, and within the deadline.
+fn minted_in_time(grant: &Grant, statement: &GeneralJws, iat: i64) -> Result<(), Rejection> {
+    let approvals = statement.signatures.iter().skip(1);
+    let newest = approvals.map(|signature| signature.header().iat).max().ok_or(Rejection::Quorum)?;
+    let window = newest - SKEW..=newest + MINT_WITHIN + SKEW;
+    let before_deadline = iat < grant.expires_at && iat >= grant.requested_at - SKEW;
+    if window.contains(&iat) && before_deadline { Ok(()) } else { Err(Rejection::MintedLate) }
+}
+
+fn not_killed(view: &View<'_>, claims: &Claims) -> Result<(), Rejection> {
+    let Some(killed) = view.killed else { return Ok(()) };
+    if view.now.saturating_sub(killed.as_of) > killed.max_stale {
+        return Err(Rejection::Stale);
+    }
+    if killed.requests.contains(&claims.jti) { Err(Rejection::Killed) } else { Ok(()) }
+}
