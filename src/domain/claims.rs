@@ -96,7 +96,13 @@ pub struct LogPosition {
 impl Claims {
     /// The claims that follow.
     #[must_use]
-    pub fn new(grant: &Grant, permit: &Permit<'_>, approvals: GeneralJws, iat: i64, log: LogPosition) -> Self {
+    pub fn new(
+        grant: &Grant,
+        permit: &Permit<'_>,
+        approvals: GeneralJws,
+        iat: i64,
+        log: LogPosition,
+    ) -> Self {
         let jti = Grant::id_of(&approvals.payload);
         let acts = grant.sub != grant.client_id;
         let amr: &[&str] = match permit.requester.kind {

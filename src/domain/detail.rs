@@ -12,13 +12,16 @@ const MAX_ITEMS: usize = 16;
 
 /// A value that is not a plain scope word.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not valid in authorization_details: 1 to 128 of A-Z a-z 0-9 . _ : / @ = , - are, and in a profile's pattern a final *")]
+#[error(
+    "{text:?} is not valid in authorization_details: 1 to 128 of A-Z a-z 0-9 . _ : / @ = , - are, and in a profile's pattern a final *"
+)]
 pub struct WordError {
     text: String,
 }
 
 fn is_word(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@=,-".contains(&b))
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@=,-".contains(&b))
 }
 
 /// A literal type, action, resource or identifier.
@@ -144,7 +147,8 @@ impl Rule {
 /// Whether a grant's list has a permitted length and each of its details is allowed by one rule.
 #[must_use]
 pub fn allowed(details: &[Detail], rules: &[Rule]) -> bool {
-    (1..=MAX_ITEMS).contains(&details.len()) && details.iter().all(|detail| rules.iter().any(|rule| rule.allows(detail)))
+    (1..=MAX_ITEMS).contains(&details.len())
+        && details.iter().all(|detail| rules.iter().any(|rule| rule.allows(detail)))
 }
 
 /// The `scope` claim (RFC 9068 §2.2.3): sorted, distinct `type:action` words.
@@ -163,7 +167,8 @@ mod tests {
     use serde_json::json;
 
     fn rule() -> Rule {
-        serde_json::from_value(json!({"type": "database", "actions": ["read"], "locations": ["pg/prod/*"]})).unwrap()
+        serde_json::from_value(json!({"type": "database", "actions": ["read"], "locations": ["pg/prod/*"]}))
+            .unwrap()
     }
 
     fn detail(value: serde_json::Value) -> Option<Detail> {
@@ -188,7 +193,10 @@ mod tests {
     #[test]
     fn wildcards_and_unknown_members_are_refused() {
         assert!(detail(json!({"type": "database", "actions": ["*"], "locations": ["x"]})).is_none());
-        assert!(detail(json!({"type": "database", "actions": ["read"], "locations": ["x"], "datatypes": ["y"]})).is_none());
+        assert!(
+            detail(json!({"type": "database", "actions": ["read"], "locations": ["x"], "datatypes": ["y"]}))
+                .is_none()
+        );
         assert!(detail(json!({"type": "database", "actions": ["read"]})).is_none());
         assert!(Pattern::try_from("*".to_owned()).is_err());
         assert!(Pattern::try_from("a*b".to_owned()).is_err());

@@ -34,7 +34,11 @@ impl Entry {
     /// Parses the stored bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, JoseError> {
         let entry: Self = json::parse(bytes, MAX_ENTRY_BYTES)?;
-        if entry.v == 1 { Ok(entry) } else { Err(JoseError::JsonShape { detail: format!("entry version {} is unknown", entry.v) }) }
+        if entry.v == 1 {
+            Ok(entry)
+        } else {
+            Err(JoseError::JsonShape { detail: format!("entry version {} is unknown", entry.v) })
+        }
     }
 
     /// The bytes to store.

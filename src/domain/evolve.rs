@@ -30,9 +30,13 @@ impl State {
     pub fn evolve(&mut self, entry: &Entry) -> Result<(), Inconsistent> {
         let index = self.size;
         if entry.at < self.last {
-            return Err(Inconsistent { index, why: format!("its time {} is before {}", entry.at, self.last) });
+            return Err(Inconsistent {
+                index,
+                why: format!("its time {} is before {}", entry.at, self.last),
+            });
         }
-        self.apply(&entry.event, entry.at, index).map_err(|why| Inconsistent { index, why: why.to_owned() })?;
+        self.apply(&entry.event, entry.at, index)
+            .map_err(|why| Inconsistent { index, why: why.to_owned() })?;
         self.last = entry.at;
         self.size += 1;
         self.forget(entry.at.seconds());
@@ -46,7 +50,9 @@ impl State {
                 Ok(())
             }
             Event::CharterAdopted { charter } => self.adopt(charter),
-            Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => Ok(()),
+            Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => {
+                Ok(())
+            }
             Event::RequestFiled { request } => self.file(request, at),
             Event::ApprovalRecorded { request_id, signature } => {
                 self.step(request_id, |request| request.approved(signature.clone()))
@@ -79,13 +85,16 @@ impl State {
             }
             Event::TokenReleased { redemption } => self.step(&about(redemption)?, Request::released),
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
-            Event::IssuanceFailed { request_id, reason } => self.close(request_id, Outcome::Failed(*reason), at),
+            Event::IssuanceFailed { request_id, reason } => {
+                self.close(request_id, Outcome::Failed(*reason), at)
+            }
         }
     }
 
     fn adopt(&mut self, statement: &GeneralJws) -> Result<(), &'static str> {
         let digest = Digest::of(&statement.payload);
-        let charter = Charter::genesis(statement.clone(), digest).map_err(|_| "the charter in it is not valid")?;
+        let charter =
+            Charter::genesis(statement.clone(), digest).map_err(|_| "the charter in it is not valid")?;
         self.charter = Some(charter);
         self.evidence.clear();
         Ok(())

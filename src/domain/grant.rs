@@ -27,7 +27,10 @@ impl Reason {
     /// Checks length and that something is said; characters are checked with the whole statement.
     pub fn new(text: String) -> Result<Self, String> {
         if text.len() > MAX_REASON_BYTES || text.trim().is_empty() {
-            return Err(format!("a reason has 1 to {MAX_REASON_BYTES} bytes and is not blank; this one has {}", text.len()));
+            return Err(format!(
+                "a reason has 1 to {MAX_REASON_BYTES} bytes and is not blank; this one has {}",
+                text.len()
+            ));
         }
         Ok(Self(text))
     }

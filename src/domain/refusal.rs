@@ -70,7 +70,9 @@ pub enum Refusal {
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
     /// The time of signing is off.
-    #[error("the time of signing ({signed_at}) is too far from now ({now}); check the clock of the machine that signed")]
+    #[error(
+        "the time of signing ({signed_at}) is too far from now ({now}); check the clock of the machine that signed"
+    )]
     ClockSkew {
         /// Unix seconds.
         signed_at: i64,
@@ -103,7 +105,9 @@ pub enum Refusal {
         until: i64,
     },
     /// Too large for proxies.
-    #[error("the token would have {size} bytes, and {limit} is the most that proxies take; ask for less, or say it shorter")]
+    #[error(
+        "the token would have {size} bytes, and {limit} is the most that proxies take; ask for less, or say it shorter"
+    )]
     TokenTooLarge {
         /// Bytes it would have.
         size: usize,
@@ -218,7 +222,9 @@ impl Refusal {
             | Self::StationForbidden
             | Self::NotTheRequester => Fault::Denied,
             Self::RequestUnknown(_) => Fault::Missing,
-            Self::Duplicate(_) | Self::KeyReused | Self::AlreadySigned(_) | Self::CharterInForce => Fault::Duplicate,
+            Self::Duplicate(_) | Self::KeyReused | Self::AlreadySigned(_) | Self::CharterInForce => {
+                Fault::Duplicate
+            }
             Self::TooManyOpen { .. } | Self::Cooldown { .. } | Self::RedeemedTooOften(_) => Fault::Limit,
             Self::NoCharter
             | Self::CharterExpired

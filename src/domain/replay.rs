@@ -9,7 +9,7 @@ use super::{
     charter::Charter,
     command::{Command, Context},
     decide::decide,
-    event::{Actor, Entry, Event},
+    event::{Actor, Entry, Event, Failure},
     evidence::Evidence,
     id::InstanceId,
     refusal::Refusal,
@@ -95,19 +95,17 @@ impl Replay {
             self.evidence.push(Evidence { statement: statement.clone(), intermediate: intermediate.clone() });
             return Ok(());
         }
+        if !self.evidence.is_empty() && !matches!(entry.event, Event::CharterAdopted { .. }) {
+            return Err(WrongEntry::Differs("evidence stands only before a charter".into()));
+        }
         let command = self.command(&entry.event)?;
         let instance = match (&entry.event, &entry.actor) {
-            (Event::IssuanceAuthorized { instance, .. } | Event::IssuanceTakenOver { instance, .. }, _)
-            | (Event::DaemonStarted { instance, .. }, _)
-            | (_, Actor::Daemon { instance }) => Some(instance.clone()),
-            _ => None,
+            (Event::IssuanceTakenOver { instance, .. } | Event::DaemonStarted { instance, .. }, _)
+            | (_, Actor::Daemon { instance }) => instance.clone(),
+            _ => unknown_instance()?,
         };
-        let index = self.state.size();
-        let context = |instance| Context { now: entry.at, index, instance };
-        let events = match instance {
-            Some(instance) => decide(&self.state, &command, &context(instance))?,
-            None => decide(&self.state, &command, &context(unknown_instance()?))?,
-        };
+        let context = Context { now: entry.at, index: self.state.size(), instance };
+        let events = decide(&self.state, &command, &context)?;
         self.expect(events, &entry.event)
     }
 
@@ -117,11 +115,15 @@ impl Replay {
         if let Event::CharterAdopted { .. } = found {
             // The evidence before it was collected; the decision must have used exactly that.
             for item in std::mem::take(&mut self.evidence) {
-                let recorded = Event::AttestationRecorded { statement: item.statement, intermediate: item.intermediate };
+                let recorded =
+                    Event::AttestationRecorded { statement: item.statement, intermediate: item.intermediate };
                 same(&events.pop_front().unwrap_or_else(|| found.clone()), &recorded)?;
             }
         }
-        if matches!(found, Event::RequestLapsed { .. } | Event::TokenExpired { .. } | Event::IssuanceFailed { .. }) {
+        if matches!(
+            found,
+            Event::RequestLapsed { .. } | Event::TokenExpired { .. } | Event::IssuanceFailed { .. }
+        ) {
             // A tick ends several; each is decided on its own here.
             events.retain(|event| event == found);
             events.truncate(1);
@@ -137,58 +139,67 @@ impl Replay {
     /// The command that this event is the first answer to.
     fn command(&self, event: &Event) -> Result<Command, WrongEntry> {
         let rules = || self.state.charter().ok_or(Refusal::NoCharter);
-        let about = |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
+        let about =
+            |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
         let verdict = |id, signature: &crate::jose::Signature| {
             let request = self.state.request(id).ok_or(Refusal::RequestUnknown(*id))?;
             SignedVerdict::verify(request.payload(), signature.clone(), rules()?).map(Box::new)
         };
         Ok(match event {
             Event::CharterAdopted { charter } => {
-                let charter = Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
+                let charter =
+                    Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
                 Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
             Event::RequestFiled { request } => {
                 Command::File(Box::new(SignedGrant::verify(request.clone(), rules()?)?))
             }
-            Event::ApprovalRecorded { request_id, signature } | Event::DenialRecorded { request_id, signature } => {
+            Event::ApprovalRecorded { request_id, signature }
+            | Event::DenialRecorded { request_id, signature } => {
                 Command::Judge(verdict(request_id, signature)?)
             }
             Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
             Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
-            Event::RequestLapsed { .. } | Event::TokenExpired { .. } => Command::Tick,
+            Event::RequestLapsed { .. }
+            | Event::TokenExpired { .. }
+            | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
             Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
             Event::TokenIssued { request_id, jwt, jwe } => {
                 Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }
             }
-            Event::IssuanceFailed { request_id, reason: super::event::Failure::Expired } => {
-                let _ = request_id;
-                Command::Tick
+            Event::IssuanceFailed { request_id, reason } => {
+                Command::Fail { request: *request_id, reason: *reason }
             }
-            Event::IssuanceFailed { request_id, reason } => Command::Fail { request: *request_id, reason: *reason },
             Event::AttemptsRefused { minute, peer, reason, count } => {
                 Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
             }
             Event::SnapshotTaken { size, root, digest } => {
                 Command::Snapshot { size: *size, root: *root, digest: *digest }
             }
-            Event::AttestationRecorded { .. } | Event::RequestDenied { .. } | Event::IssuanceAuthorized { .. } => {
-                return Err(WrongEntry::Differs("it never stands alone: the entry that leads to it is missing".into()));
+            Event::AttestationRecorded { .. }
+            | Event::RequestDenied { .. }
+            | Event::IssuanceAuthorized { .. } => {
+                return Err(WrongEntry::Differs(
+                    "it never stands alone: the entry that leads to it is missing".into(),
+                ));
             }
         })
     }
 }
 
 fn same(expected: &Event, found: &Event) -> Result<(), WrongEntry> {
-    match (expected, found) {
-        // Which process was chosen is not a rule; all else of an authorization is.
-        (
-            Event::IssuanceAuthorized { request_id, approvals, iat, exp, kid, claims, instance: _ },
-            Event::IssuanceAuthorized { request_id: r, approvals: a, iat: i, exp: e, kid: k, claims: c, instance: _ },
-        ) if (request_id, approvals, iat, exp, kid, claims) == (r, a, i, e, k, c) => Ok(()),
-        _ if expected == found => Ok(()),
-        _ => Err(WrongEntry::Differs(format!("expected {}", name(expected)))),
+    let mut expected = expected.clone();
+    if let (Event::IssuanceAuthorized { instance, .. }, Event::IssuanceAuthorized { instance: chosen, .. }) =
+        (&mut expected, found)
+    {
+        // Which process works on it is not a rule; all else of an authorization is.
+        instance.clone_from(chosen);
     }
+    if expected == *found {
+        return Ok(());
+    }
+    Err(WrongEntry::Differs(format!("expected {}, found {}", name(&expected), name(found))))
 }
 
 fn name(event: &Event) -> String {

@@ -279,7 +279,9 @@ impl Request {
     #[must_use]
     pub(super) fn closed(self, outcome: Outcome, at: Timestamp) -> Option<Closed> {
         let fits = match outcome {
-            Outcome::Denied | Outcome::Withdrawn | Outcome::Lapsed => matches!(self.life, Life::Pending { .. }),
+            Outcome::Denied | Outcome::Withdrawn | Outcome::Lapsed => {
+                matches!(self.life, Life::Pending { .. })
+            }
             Outcome::Failed(_) => matches!(self.life, Life::Authorized(_)),
             Outcome::Expired => matches!(self.life, Life::Issued { .. }),
         };

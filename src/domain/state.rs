@@ -55,7 +55,11 @@ impl From<State> for Stored {
             charter: state.charter.map(|charter| charter.statement().clone()),
             requests: state.requests.into_values().collect(),
             closed: state.closed.into_iter().collect(),
-            cooldowns: state.cooldowns.into_iter().map(|((sub, profile), until)| (sub, profile, until)).collect(),
+            cooldowns: state
+                .cooldowns
+                .into_iter()
+                .map(|((sub, profile), until)| (sub, profile, until))
+                .collect(),
             evidence: state.evidence,
         }
     }
@@ -68,7 +72,8 @@ impl TryFrom<Stored> for State {
             let digest = Digest::of(&statement.payload);
             Charter::genesis(statement, digest)
         });
-        let requests: BTreeMap<_, _> = stored.requests.into_iter().map(|request| (request.id(), request)).collect();
+        let requests: BTreeMap<_, _> =
+            stored.requests.into_iter().map(|request| (request.id(), request)).collect();
         let closed: BTreeMap<_, _> = stored.closed.into_iter().collect();
         let cooldowns = stored.cooldowns.into_iter().map(|(sub, profile, until)| ((sub, profile), until));
         Ok(Self {

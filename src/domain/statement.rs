@@ -171,7 +171,12 @@ impl SignedAboutRequest {
     }
 }
 
-fn verify_signature(signature: &Signature, payload: &[u8], rules: &Rules, expected: Typ) -> Result<(), Refusal> {
+fn verify_signature(
+    signature: &Signature,
+    payload: &[u8],
+    rules: &Rules,
+    expected: Typ,
+) -> Result<(), Refusal> {
     let holder = rules.holder(&signature.header().kid).ok_or(Refusal::KeyUnknown)?;
     Ok(signature.verify(payload, &holder.key, expected)?)
 }

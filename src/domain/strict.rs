@@ -111,7 +111,9 @@ pub enum Rejection {
     #[error("the token is expired or not valid yet")]
     Time,
     /// Another token of this jti was seen.
-    #[error("another token with this jti and another iat was seen: the issuing key may be abused; raise an alarm")]
+    #[error(
+        "another token with this jti and another iat was seen: the issuing key may be abused; raise an alarm"
+    )]
     MintedTwice,
     /// It was killed.
     #[error("the token was killed")]
@@ -228,11 +230,13 @@ fn approver(
     iat: i64,
 ) -> Result<PersonId, Rejection> {
     let header = approval.header();
-    let holder = charter.holder(&header.kid).ok_or(Rejection::Statements("an approval is by an unknown key"))?;
+    let holder =
+        charter.holder(&header.kid).ok_or(Rejection::Statements("an approval is by an unknown key"))?;
     approval
         .verify(&statement.payload, &holder.key, Typ::Approval)
         .map_err(|_| Rejection::Statements("an approval does not verify"))?;
-    let person = holder.custodian(iat).ok_or(Rejection::Statements("an approval is by no custodian in term"))?;
+    let person =
+        holder.custodian(iat).ok_or(Rejection::Statements("an approval is by no custodian in term"))?;
     if permit.excluded.contains(&person) {
         return Err(Rejection::Statements("an approval is by somebody behind the request"));
     }

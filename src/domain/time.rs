@@ -87,7 +87,13 @@ mod tests {
         let time = Timestamp::from_millis(1_795_219_380_007);
         assert_eq!(time.to_string(), "2026-11-21T00:03:00.007Z");
         assert_eq!(Timestamp::try_from(time.to_string()), Ok(time));
-        for other in ["2026-11-21T00:03:00Z", "2026-11-21T01:03:00.007+01:00", "2026-11-21 00:03:00.007Z", "", "1969-12-31T23:59:59.999Z"] {
+        for other in [
+            "2026-11-21T00:03:00Z",
+            "2026-11-21T01:03:00.007+01:00",
+            "2026-11-21 00:03:00.007Z",
+            "",
+            "1969-12-31T23:59:59.999Z",
+        ] {
             assert!(Timestamp::try_from(other.to_owned()).is_err(), "{other}");
         }
     }

@@ -102,11 +102,15 @@ fn clients(document: &Document) -> Result<(), CharterError> {
         if owners.is_empty() || keys.is_empty() {
             return refuse(format!("client {id} needs at least one owner and one key"));
         }
-        if let Some(owner) = owners.iter().find(|owner| !document.persons.iter().any(|person| person.id == **owner)) {
+        if let Some(owner) =
+            owners.iter().find(|owner| !document.persons.iter().any(|person| person.id == **owner))
+        {
             return refuse(format!("owner {owner} of client {id} is no person of this charter"));
         }
         if let Some(subject) = subjects.iter().find(|subject| !has_role(document, subject, Role::Requester)) {
-            return refuse(format!("client {id} may not file for {subject}, who is no requester of this charter"));
+            return refuse(format!(
+                "client {id} may not file for {subject}, who is no requester of this charter"
+            ));
         }
     }
     Ok(())
@@ -149,7 +153,10 @@ fn attestation(document: &Document) -> Result<(), CharterError> {
                 return refuse(format!("device {serial} of {} has no attestation", person.id));
             }
             if policy.minimum_firmware.is_some_and(|minimum| *firmware < minimum) {
-                return refuse(format!("device {serial} of {} has firmware {firmware}, older than demanded", person.id));
+                return refuse(format!(
+                    "device {serial} of {} has firmware {firmware}, older than demanded",
+                    person.id
+                ));
             }
         }
     }
@@ -160,7 +167,10 @@ fn keys(document: &Document) -> Result<(), CharterError> {
     for key in &document.issuing_keys {
         let mut named = key.profiles.iter();
         if let Some(unknown) = named.find(|id| !document.profiles.iter().any(|profile| profile.id == **id)) {
-            return refuse(format!("issuing key {} names profile {unknown}, which does not exist", key.key.thumbprint()));
+            return refuse(format!(
+                "issuing key {} names profile {unknown}, which does not exist",
+                key.key.thumbprint()
+            ));
         }
     }
     Ok(())
@@ -172,7 +182,9 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
         return refuse(format!("profile {id} allows nothing"));
     }
     if !(1..=MAX_TTL).contains(&profile.max_ttl) || !(1..=MAX_WINDOW).contains(&profile.approval_window) {
-        return refuse(format!("profile {id}: max_ttl is 1 second to a day, approval_window 1 second to a week"));
+        return refuse(format!(
+            "profile {id}: max_ttl is 1 second to a day, approval_window 1 second to a week"
+        ));
     }
     if profile.description.trim().is_empty() || profile.description.len() > 200 {
         return refuse(format!("profile {id} needs a description of 1 to 200 bytes"));
@@ -184,10 +196,13 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
     let approve = formula(document, &format!("profile {id}"), &profile.quorum)?;
     let size = claims::token_bytes(PLAIN_GRANT_BYTES, approve.most_seats());
     if size > MAX_TOKEN_BYTES {
-        return refuse(format!("profile {id}: its tokens would have {size} bytes, and {MAX_TOKEN_BYTES} is the most that proxies take"));
+        return refuse(format!(
+            "profile {id}: its tokens would have {size} bytes, and {MAX_TOKEN_BYTES} is the most that proxies take"
+        ));
     }
     let denials = profile.denials.as_ref();
-    let deny = denials.map(|denials| formula(document, &format!("denials of profile {id}"), denials)).transpose()?;
+    let deny =
+        denials.map(|denials| formula(document, &format!("denials of profile {id}"), denials)).transpose()?;
     Ok(ProfileQuorums { approve, deny })
 }
 
@@ -196,7 +211,9 @@ fn formula(document: &Document, place: &str, formula: &Formula) -> Result<Quorum
     let quorum = Quorum::new(formula.clone(), groups)
         .map_err(|source| CharterError::Formula { place: place.to_owned(), source })?;
     match quorum.persons().iter().find(|person| !has_role(document, person, Role::Custodian)) {
-        Some(stranger) => refuse(format!("{stranger} in the formula of {place} is no custodian of this charter")),
+        Some(stranger) => {
+            refuse(format!("{stranger} in the formula of {place} is no custodian of this charter"))
+        }
         None => Ok(quorum),
     }
 }

@@ -140,7 +140,7 @@ pub struct Client {
     pub certificates: BTreeSet<Digest>,
 }
 
-/// A custodian's hardware key. WebAuthn will be a second kind.
+/// A custodian's hardware key. `WebAuthn` will be a second kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Device {
@@ -184,7 +184,9 @@ impl TryFrom<String> for Firmware {
     fn try_from(text: String) -> Result<Self, String> {
         let mut parts = text.split('.').map(str::parse::<u8>);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(a)), Some(Ok(b)), Some(Ok(c)), None) if format!("{a}.{b}.{c}") == text => Ok(Self([a, b, c])),
+            (Some(Ok(a)), Some(Ok(b)), Some(Ok(c)), None) if format!("{a}.{b}.{c}") == text => {
+                Ok(Self([a, b, c]))
+            }
             _ => Err(format!("{text:?} is not a firmware version such as 5.7.4")),
         }
     }

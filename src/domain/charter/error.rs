@@ -27,7 +27,9 @@ pub enum CharterError {
     #[error("the charter's signatures do not suffice: {0}")]
     Signatures(String),
     /// Not the charter that was pinned.
-    #[error("this charter's digest is {found}, but {expected} was pinned: it is another charter; do not use it")]
+    #[error(
+        "this charter's digest is {found}, but {expected} was pinned: it is another charter; do not use it"
+    )]
     NotPinned {
         /// The digest that was pinned.
         expected: crate::jose::Digest,

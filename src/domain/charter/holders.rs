@@ -112,17 +112,8 @@ impl Rules {
     /// Whose TLS key has this SHA-256 of its `SubjectPublicKeyInfo`. Only file keys speak TLS.
     #[must_use]
     pub fn peer(&self, spki: &Digest) -> Option<&Holder> {
-        self.holders.values().find(|holder| holder.kind == KeyKind::File && Digest::of(&holder.key.spki_der()) == *spki)
-    }
-
-    /// The persons behind an enrolled client certificate (`x5t#S256`).
-    #[must_use]
-    pub fn certificate_owners(&self, certificate: &Digest) -> Option<BTreeSet<PersonId>> {
-        let person = self.document.persons.iter().find(|person| person.certificates.contains(certificate));
-        if let Some(person) = person {
-            return Some(BTreeSet::from([person.id.clone()]));
-        }
-        let client = self.document.clients.iter().find(|client| client.certificates.contains(certificate));
-        client.map(|client| client.owners.clone())
+        self.holders
+            .values()
+            .find(|holder| holder.kind == KeyKind::File && Digest::of(&holder.key.spki_der()) == *spki)
     }
 }

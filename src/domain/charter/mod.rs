@@ -10,14 +10,13 @@ mod error;
 mod holders;
 mod permits;
 mod signatures;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, ops::Deref};
 
+pub(crate) use check::MAX_TOKEN_BYTES;
 pub use document::{
-    AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person, Profile,
-    RequesterKey, Role, Term,
+    AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person,
+    Profile, RequesterKey, Role, Term,
 };
 pub use error::CharterError;
 pub use holders::{Holder, KeyKind};

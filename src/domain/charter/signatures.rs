@@ -15,7 +15,9 @@ pub(super) fn verify_genesis(rules: &Rules, statement: &GeneralJws) -> Result<()
     let signed = verified_kids(rules, statement)?;
     let missing: Vec<String> = rules
         .holders()
-        .filter(|holder| matches!(holder.kind, KeyKind::Piv { .. }) && holder.roles.contains(&Role::Custodian))
+        .filter(|holder| {
+            matches!(holder.kind, KeyKind::Piv { .. }) && holder.roles.contains(&Role::Custodian)
+        })
         .filter(|holder| !signed.contains(&holder.key.thumbprint()))
         .map(|holder| match holder.kind {
             KeyKind::Piv { serial } => format!("{} (device {serial})", holder.principal),
@@ -28,7 +30,11 @@ pub(super) fn verify_genesis(rules: &Rules, statement: &GeneralJws) -> Result<()
             missing.join(", ")
         )));
     }
-    let persons = signed.iter().filter_map(|kid| rules.holder(kid)).map(|holder| holder.principal.as_person()).collect();
+    let persons = signed
+        .iter()
+        .filter_map(|kid| rules.holder(kid))
+        .map(|holder| holder.principal.as_person())
+        .collect();
     if !rules.governance.satisfied_by(&persons) {
         return Err(CharterError::Signatures("the governance formula is not satisfied".into()));
     }
@@ -42,10 +48,16 @@ fn verified_kids(rules: &Rules, statement: &GeneralJws) -> Result<BTreeSet<Diges
         let header = signature.header();
         let holder = rules.holder(&header.kid).filter(|holder| matches!(holder.kind, KeyKind::Piv { .. }));
         let Some(holder) = holder else {
-            return Err(CharterError::Signatures(format!("{} is no custodian's device of this charter", header.kid)));
+            return Err(CharterError::Signatures(format!(
+                "{} is no custodian's device of this charter",
+                header.kid
+            )));
         };
         if header.station.is_some() {
-            return Err(CharterError::Signatures(format!("{} signed at a station, which charters do not allow", holder.principal)));
+            return Err(CharterError::Signatures(format!(
+                "{} signed at a station, which charters do not allow",
+                holder.principal
+            )));
         }
         signature.verify(&statement.payload, &holder.key, Typ::Charter)?;
         if !kids.insert(header.kid) {

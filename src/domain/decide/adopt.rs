@@ -34,7 +34,9 @@ pub(super) fn decide(
             let Device::Piv { serial, attestation: Some(digest), .. } = device else { continue };
             let refuse = |why: String| Refusal::Attestation { serial: *serial, why };
             let item = by_digest.get(digest).ok_or_else(|| {
-                refuse(format!("the charter names evidence {digest}, which was not given; pass it with --evidence"))
+                refuse(format!(
+                    "the charter names evidence {digest}, which was not given; pass it with --evidence"
+                ))
             })?;
             check(charter, device, item, context).map_err(refuse)?;
             events.push(Event::AttestationRecorded {

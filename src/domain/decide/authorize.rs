@@ -36,7 +36,8 @@ pub(super) fn decide(
     if newest(&chosen).is_none_or(|newest| now > newest + MINT_WITHIN) {
         return Ok(Vec::new());
     }
-    let (Some(key), Some(log)) = (charter.issuing_key(&grant.profile), charter.document().log_keys.first()) else {
+    let (Some(key), Some(log)) = (charter.issuing_key(&grant.profile), charter.document().log_keys.first())
+    else {
         return Ok(Vec::new());
     };
     let position = LogPosition { origin: log.origin.clone(), index: context.index + 1 };
@@ -64,16 +65,12 @@ pub(super) fn is_stale(
     let valid = counted(charter, &permit, approvals, denials, now);
     let complete = charter
         .quorums(&request.grant().profile)
-        .is_some_and(|quorums| quorums.approve.satisfied_by(&persons_of(charter, &valid)));
+        .is_some_and(|quorums| quorums.approve.satisfied_by(&persons(charter, &valid)));
     complete && newest(&valid).is_none_or(|newest| now > newest + MINT_WITHIN)
 }
 
 /// The persons who signed.
 pub(super) fn persons(charter: &Charter, signatures: &[Signature]) -> BTreeSet<PersonId> {
-    persons_of(charter, signatures)
-}
-
-fn persons_of(charter: &Charter, signatures: &[Signature]) -> BTreeSet<PersonId> {
     let holders = signatures.iter().filter_map(|signature| charter.holder(&signature.header().kid));
     holders.flat_map(|holder| holder.persons.iter().cloned()).collect()
 }
@@ -86,7 +83,7 @@ fn counted(
     denials: &[Signature],
     now: i64,
 ) -> Vec<Signature> {
-    let denied = persons_of(charter, denials);
+    let denied = persons(charter, denials);
     let counts = |signature: &&Signature| {
         let holder = charter.holder(&signature.header().kid);
         let person = holder.and_then(|holder| holder.custodian(now));
@@ -97,7 +94,7 @@ fn counted(
 
 /// The approvals without those that are not needed, older ones left out first: a token has no room for more.
 fn smallest(charter: &Charter, quorum: &Quorum, mut signatures: Vec<Signature>) -> Option<Vec<Signature>> {
-    let complete = |signatures: &[Signature]| quorum.satisfied_by(&persons_of(charter, signatures));
+    let complete = |signatures: &[Signature]| quorum.satisfied_by(&persons(charter, signatures));
     if !complete(&signatures) {
         return None;
     }

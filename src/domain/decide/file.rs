@@ -1,7 +1,7 @@
 //! A request is filed.
 
 use crate::domain::{
-    charter::Permit,
+    charter::{MAX_TOKEN_BYTES, Permit, Rules},
     claims,
     command::Context,
     event::Event,
@@ -38,7 +38,7 @@ pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> 
     }
     within_limits(state, grant, now)?;
     fresh_keys(state, grant)?;
-    fits(&permit, charter, grant, signed.jws().payload.len())?;
+    fits(&permit, charter, signed.jws().payload.len())?;
     reachable(&permit, charter, grant, now)?;
     Ok(vec![Event::RequestFiled { request: signed.jws().clone() }])
 }
@@ -78,21 +78,15 @@ fn fresh_keys(state: &State, grant: &Grant) -> Result<(), Refusal> {
     if state.requests().any(used) { Err(Refusal::KeyReused) } else { Ok(()) }
 }
 
-fn fits(permit: &Permit<'_>, charter: &crate::domain::charter::Rules, grant: &Grant, bytes: usize) -> Result<(), Refusal> {
+fn fits(permit: &Permit<'_>, charter: &Rules, bytes: usize) -> Result<(), Refusal> {
     let seats = charter.quorums(&permit.profile.id).map_or(0, |quorums| quorums.approve.most_seats());
     let size = claims::token_bytes(bytes, seats);
-    let limit = crate::domain::charter::MAX_TOKEN_BYTES;
-    let _ = grant;
+    let limit = MAX_TOKEN_BYTES;
     if size > limit { Err(Refusal::TokenTooLarge { size, limit }) } else { Ok(()) }
 }
 
 /// Somebody could approve this: better said now than when the deadline passes.
-fn reachable(
-    permit: &Permit<'_>,
-    charter: &crate::domain::charter::Rules,
-    grant: &Grant,
-    now: i64,
-) -> Result<(), Refusal> {
+fn reachable(permit: &Permit<'_>, charter: &Rules, grant: &Grant, now: i64) -> Result<(), Refusal> {
     let able = charter
         .holders()
         .filter_map(|holder| holder.custodian(now))

@@ -65,6 +65,7 @@ pub(super) fn take_over(state: &State, id: &RequestId, context: &Context) -> Res
 
 /// An earlier process of this very daemon is gone: no need to wait for it.
 fn same_daemon(one: &InstanceId, other: &InstanceId) -> bool {
-    let daemon = |instance: &InstanceId| instance.as_str().rsplit_once('.').map(|(daemon, _)| daemon.to_owned());
+    let daemon =
+        |instance: &InstanceId| instance.as_str().rsplit_once('.').map(|(daemon, _)| daemon.to_owned());
     daemon(one).is_some() && daemon(one) == daemon(other)
 }

@@ -16,7 +16,11 @@ use crate::{
     jose::Signature,
 };
 
-pub(super) fn decide(state: &State, signed: &SignedVerdict, context: &Context) -> Result<Vec<Event>, Refusal> {
+pub(super) fn decide(
+    state: &State,
+    signed: &SignedVerdict,
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
     let charter = super::charter_in_force(state, context)?;
     let request = super::live(state, &signed.request())?;
     let Life::Pending { approvals, denials } = request.life() else {
@@ -50,11 +54,11 @@ pub(super) fn decide(state: &State, signed: &SignedVerdict, context: &Context) -
             let mut all: Vec<Signature> = approvals.clone();
             if person_in(charter, approvals, &person) {
                 // The one reason to sign again: the quorum is there, but its newest approval is too old to mint on.
-                let stale = authorize::is_stale(charter, request, approvals, denials, now);
+                let too_old = authorize::is_stale(charter, request, approvals, denials, now);
                 let renews = all.iter().any(|old| {
                     old.header().kid == signature.header().kid && old.header().iat < signature.header().iat
                 });
-                if !(stale && renews) {
+                if !(too_old && renews) {
                     return Err(Refusal::AlreadySigned(person.to_string()));
                 }
                 all.retain(|old| old.header().kid != signature.header().kid);
@@ -68,7 +72,12 @@ pub(super) fn decide(state: &State, signed: &SignedVerdict, context: &Context) -
 }
 
 /// The custodian whose signature this is; its time must fit the request's.
-fn signer(charter: &Charter, request: &Request, signature: &Signature, now: i64) -> Result<PersonId, Refusal> {
+fn signer(
+    charter: &Charter,
+    request: &Request,
+    signature: &Signature,
+    now: i64,
+) -> Result<PersonId, Refusal> {
     let header = signature.header();
     let holder = charter.holder(&header.kid).ok_or(Refusal::KeyUnknown)?;
     let person = holder.custodian(now).ok_or(Refusal::NotACustodian)?;
@@ -79,7 +88,12 @@ fn signer(charter: &Charter, request: &Request, signature: &Signature, now: i64)
     Ok(person)
 }
 
-fn may_approve(charter: &Charter, request: &Request, person: &PersonId, signature: &Signature) -> Result<(), Refusal> {
+fn may_approve(
+    charter: &Charter,
+    request: &Request,
+    person: &PersonId,
+    signature: &Signature,
+) -> Result<(), Refusal> {
     let permit = charter.permits(request.grant())?;
     if permit.excluded.contains(person) {
         return Err(Refusal::SelfApproval(person.to_string()));

@@ -50,9 +50,12 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Fail { request, reason } => issue::failed(state, request, *reason, context),
         Command::TakeOver { request } => issue::take_over(state, request, context),
         Command::Tick => Ok(tick::decide(state, context)),
-        Command::Refused { minute, peer, reason, count } => {
-            Ok(vec![Event::AttemptsRefused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }])
-        }
+        Command::Refused { minute, peer, reason, count } => Ok(vec![Event::AttemptsRefused {
+            minute: *minute,
+            peer: *peer,
+            reason: reason.clone(),
+            count: *count,
+        }]),
         Command::Snapshot { size, root, digest } => {
             Ok(vec![Event::SnapshotTaken { size: *size, root: *root, digest: *digest }])
         }
@@ -76,7 +79,11 @@ fn live<'a>(state: &'a State, id: &RequestId) -> Result<&'a Request, Refusal> {
 /// A time of signing within the tolerated skew of now.
 fn about_now(signed_at: i64, context: &Context) -> Result<(), Refusal> {
     let now = context.now.seconds();
-    if signed_at.abs_diff(now) <= SKEW.unsigned_abs() { Ok(()) } else { Err(Refusal::ClockSkew { signed_at, now }) }
+    if signed_at.abs_diff(now) <= SKEW.unsigned_abs() {
+        Ok(())
+    } else {
+        Err(Refusal::ClockSkew { signed_at, now })
+    }
 }
 
 /// The requester of this grant is who signed the statement about it, under the charter in force.
@@ -92,6 +99,7 @@ fn by_requester<'a>(
         return Err(Refusal::CharterMismatch);
     }
     let holder = charter.holder(&signed.kid()).ok_or(Refusal::KeyUnknown)?;
-    let is_requester = holder.principal == grant.client_id && holder.has(Role::Requester, context.now.seconds());
+    let is_requester =
+        holder.principal == grant.client_id && holder.has(Role::Requester, context.now.seconds());
     if is_requester { Ok(holder) } else { Err(Refusal::NotTheRequester) }
 }

@@ -1,13 +1,18 @@
 //! The requester fetches the encrypted token.
 
 use crate::domain::{
-    command::Context, event::Event, refusal::Refusal, request::Life, state::State, statement::SignedAboutRequest,
+    command::Context, event::Event, refusal::Refusal, request::Life, state::State,
+    statement::SignedAboutRequest,
 };
 
 /// Each release is an entry; a client that loses its connection more often than this has another problem.
 pub const MAX_RELEASES: u32 = 32;
 
-pub(super) fn decide(state: &State, signed: &SignedAboutRequest, context: &Context) -> Result<Vec<Event>, Refusal> {
+pub(super) fn decide(
+    state: &State,
+    signed: &SignedAboutRequest,
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
     let charter = super::charter_in_force(state, context)?;
     let request = super::live(state, &signed.about().request_id)?;
     super::by_requester(charter, request.grant(), signed, context)?;

@@ -17,7 +17,9 @@ pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
     requests
         .map(|request| match request.life() {
             Life::Pending { .. } => Event::RequestLapsed { request_id: request.id() },
-            Life::Authorized(_) => Event::IssuanceFailed { request_id: request.id(), reason: Failure::Expired },
+            Life::Authorized(_) => {
+                Event::IssuanceFailed { request_id: request.id(), reason: Failure::Expired }
+            }
             Life::Issued { .. } => Event::TokenExpired { request_id: request.id() },
         })
         .collect()

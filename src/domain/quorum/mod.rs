@@ -148,6 +148,12 @@ impl Quorum {
         &self.persons
     }
 
+    /// The most approvals that a set can have in which none is superfluous.
+    #[must_use]
+    pub fn most_seats(&self) -> usize {
+        self.alternatives.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The formula as it was written.
     #[must_use]
     pub const fn formula(&self) -> &Formula {
