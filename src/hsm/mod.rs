@@ -1,1 +1,99 @@
-//! PKCS#11: keys that never leave the device.
+//! Signing devices: keys that never leave them, behind two narrow traits.
+//!
+//! [`SigningDevice`] holds issuing keys (ES256) and has two implementations: [`Pkcs11Token`] here, and a YubiKey's
+//! PIV application through glue in the daemon. [`LogSigner`] holds the one key of the log (Ed25519): [`Pkcs11LogKey`]
+//! on its own `hsm_token`, or [`FileLogKey`] where the HSM has no Ed25519.
+//!
+//! Invariants: what is signed with ES256 is always a SHA-256 digest, 32 bytes by type, because `CKM_ECDSA` takes any
+//! length; both traits block, and never wait without a bound of their own; the caller verifies every signature with
+//! the charter's public key before it leaves the process; unknown objects are reported, never deleted.
+//! Spec: PKCS #11 v3.0; RFC 7518 section 3.4 (r‖s).
+
+mod attributes;
+mod canary;
+mod error;
+mod fault;
+mod file_log_key;
+mod generate;
+mod initialise;
+mod inventory;
+mod log_key;
+mod lookup;
+mod module;
+mod names;
+mod pin;
+mod pool;
+mod reinit;
+mod report;
+mod sign;
+mod template;
+mod token;
+
+use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
+
+pub use attributes::{AttributeReport, Expected};
+pub use canary::{CANARY, canary_digest};
+pub use error::{Cause, HsmError};
+pub use file_log_key::FileLogKey;
+pub use generate::GeneratedKey;
+pub use initialise::{InitialisedToken, initialise_token};
+pub use inventory::{Inventory, KeyEntry, UnknownObject};
+pub use log_key::Pkcs11LogKey;
+pub use module::Pkcs11Module;
+pub use names::{KeyName, TokenSelector};
+pub use pin::UserPin;
+pub use report::{Backend, Capabilities, DeviceDescription, HealthReport};
+pub use token::{Pkcs11Token, TokenOptions};
+
+/// A device that signs with issuing keys, chosen by their RFC 7638 thumbprint (`kid`).
+pub trait SigningDevice: Send + Sync + 'static {
+    /// Signs a SHA-256 digest; the answer is r‖s, 64 bytes. Not verified here: the caller does, with the key of the charter.
+    ///
+    /// # Errors
+    /// [`HsmError::KeyNotFound`] if the device has no such key, [`HsmError::Unavailable`] or [`HsmError::Fault`] if it
+    /// failed and could not be revived, [`HsmError::Busy`] if others used it all the time.
+    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError>;
+
+    /// The public half of a key, read from the device.
+    ///
+    /// # Errors
+    /// As [`SigningDevice::sign_es256`].
+    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError>;
+
+    /// Public halves of all keys that the device could sign with.
+    ///
+    /// # Errors
+    /// As [`SigningDevice::sign_es256`].
+    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError>;
+
+    /// Makes and verifies a canary signature ([`CANARY`], which is no JWS) with key `kid`. The only honest test of
+    /// health: a device that is gone goes on saying that its session is logged in.
+    ///
+    /// # Errors
+    /// As [`SigningDevice::sign_es256`], and [`HsmError::CanaryFailed`].
+    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError>;
+
+    /// What the device is and can do, read when it was opened.
+    fn describe(&self) -> &DeviceDescription;
+}
+
+/// The signer of the log's checkpoints.
+pub trait LogSigner: Send + Sync + 'static {
+    /// The public half.
+    fn public_key(&self) -> &Ed25519PublicKey;
+
+    /// Signs a message with Ed25519 (RFC 8032, pure).
+    ///
+    /// # Errors
+    /// As [`SigningDevice::sign_es256`].
+    fn sign_ed25519(&self, message: &[u8]) -> Result<[u8; 64], HsmError>;
+
+    /// Makes and verifies a signature over [`CANARY`], which is no checkpoint.
+    ///
+    /// # Errors
+    /// As [`SigningDevice::health`].
+    fn health(&self) -> Result<HealthReport, HsmError>;
+
+    /// Where the key lives.
+    fn describe(&self) -> &DeviceDescription;
+}

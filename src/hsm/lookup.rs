@@ -1,0 +1,123 @@
+//! Finding keys on an `hsm_token` by their public half.
+//!
+//! A private object cannot tell its own thumbprint, so a key is found through the public object beside it: thumbprint
+//! → `CKA_ID` → private object. Invariants: the pair must be unambiguous in both directions, else nothing is signed; a
+//! public object planted by someone else only makes the lookup refuse or the signature fail verification.
+//! Spec: PKCS #11 v3.0 section 6.3.3 (`CKA_EC_POINT` is a DER OCTET STRING; some devices give the bare point).
+
+use cryptoki::error::Error;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
+
+/// A public key of one of the two algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PublicHalf {
+    Es256(P256PublicKey),
+    Ed25519(Ed25519PublicKey),
+}
+
+impl PublicHalf {
+    /// Name of the key in caches and messages: its RFC 7638 thumbprint.
+    pub(crate) fn name(&self) -> Digest {
+        match self {
+            Self::Es256(key) => key.thumbprint(),
+            Self::Ed25519(key) => key.thumbprint(),
+        }
+    }
+}
+
+/// A public object that could be read and understood.
+#[derive(Debug, Clone)]
+pub(crate) struct PublicObject {
+    pub(crate) handle: ObjectHandle,
+    pub(crate) id: Vec<u8>,
+    pub(crate) key: PublicHalf,
+}
+
+/// What a look-up found.
+pub(crate) enum Lookup {
+    /// Exactly one private object.
+    Found(ObjectHandle),
+    /// No private object.
+    Nothing,
+    /// Several objects claim to be this key.
+    Ambiguous(usize),
+}
+
+/// All public keys that this program understands. Others are skipped here, and listed by the inventory.
+pub(crate) fn public_objects(session: &Session) -> Result<Vec<PublicObject>, Error> {
+    let mut found = Vec::new();
+    for (key_type, parse) in
+        [(KeyType::EC, parse_p256 as fn(&[u8]) -> Option<PublicHalf>), (KeyType::EC_EDWARDS, parse_ed25519)]
+    {
+        let template =
+            [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::KeyType(key_type), Attribute::Token(true)];
+        for handle in session.find_objects(&template)? {
+            let id = read_bytes(session, handle, AttributeType::Id)?;
+            let point = read_bytes(session, handle, AttributeType::EcPoint)?;
+            if let (Some(id), Some(key)) = (id, point.as_deref().and_then(parse)) {
+                found.push(PublicObject { handle, id, key });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The private object that belongs to the public key called `name`.
+pub(crate) fn private_object(session: &Session, name: &Digest) -> Result<Lookup, Error> {
+    let public = public_objects(session)?;
+    let mut ids: Vec<&[u8]> =
+        public.iter().filter(|o| o.key.name() == *name).map(|o| o.id.as_slice()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let [id] = ids.as_slice() else {
+        return Ok(if ids.is_empty() { Lookup::Nothing } else { Lookup::Ambiguous(ids.len()) });
+    };
+    let strangers = public.iter().filter(|o| o.id == *id && o.key.name() != *name).count();
+    let private = private_objects(session, id)?;
+    Ok(match private.as_slice() {
+        [] => Lookup::Nothing,
+        [handle] if strangers == 0 => Lookup::Found(*handle),
+        _ => Lookup::Ambiguous(private.len() + strangers),
+    })
+}
+
+/// Private keys with this `CKA_ID`.
+pub(crate) fn private_objects(session: &Session, id: &[u8]) -> Result<Vec<ObjectHandle>, Error> {
+    session.find_objects(&[
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Token(true),
+        Attribute::Id(id.to_vec()),
+    ])
+}
+
+/// One attribute of bytes; `None` if the object has none.
+pub(crate) fn read_bytes(
+    session: &Session,
+    object: ObjectHandle,
+    kind: AttributeType,
+) -> Result<Option<Vec<u8>>, Error> {
+    Ok(match session.get_attributes(object, &[kind])?.into_iter().next() {
+        Some(Attribute::Id(bytes) | Attribute::EcPoint(bytes) | Attribute::Label(bytes)) => Some(bytes),
+        _ => None,
+    })
+}
+
+fn parse_p256(point: &[u8]) -> Option<PublicHalf> {
+    let sec1 = match point {
+        [0x04, 0x41, rest @ ..] if rest.len() == 65 => rest,
+        bare => bare,
+    };
+    P256PublicKey::from_sec1(sec1).ok().map(PublicHalf::Es256)
+}
+
+fn parse_ed25519(point: &[u8]) -> Option<PublicHalf> {
+    let raw = match point {
+        [0x04, 0x20, rest @ ..] | [0x03, 0x21, 0x00, rest @ ..] if rest.len() == 32 => rest,
+        bare => bare,
+    };
+    let raw: [u8; 32] = raw.try_into().ok()?;
+    Some(PublicHalf::Ed25519(Ed25519PublicKey::from_bytes(raw)))
+}

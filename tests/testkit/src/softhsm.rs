@@ -1,0 +1,81 @@
+//! A `SoftHSM` of one's own: a directory of tokens and the configuration that points at it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::temp_dir;
+
+/// Where Debian and Ubuntu install the module.
+pub const SOFTHSM_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// A private `SoftHSM` directory. Give [`SoftHsm::env`] to each process that shall see it.
+#[derive(Debug)]
+pub struct SoftHsm {
+    dir: TempDir,
+}
+
+impl Default for SoftHsm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SoftHsm {
+    /// An empty `SoftHSM`.
+    ///
+    /// # Panics
+    /// If the directory cannot be written.
+    #[must_use]
+    pub fn new() -> Self {
+        let dir = temp_dir();
+        let tokens = dir.path().join("tokens");
+        fs::create_dir(&tokens).expect("the tokens' directory");
+        let text = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+            tokens.display()
+        );
+        fs::write(dir.path().join("softhsm2.conf"), text).expect("softhsm2.conf");
+        Self { dir }
+    }
+
+    /// The directory that holds everything.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The directory that holds the tokens, one directory each.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.dir.path().join("tokens")
+    }
+
+    /// Path of the configuration.
+    #[must_use]
+    pub fn conf(&self) -> PathBuf {
+        self.dir.path().join("softhsm2.conf")
+    }
+
+    /// The variable that makes a process use this `SoftHSM`.
+    #[must_use]
+    pub fn env(&self) -> (String, String) {
+        ("SOFTHSM2_CONF".to_owned(), self.conf().display().to_string())
+    }
+
+    /// Makes a token with the foreign tool, security officer's PIN included. Only for tests that need one quickly:
+    /// the program makes its own with a PIN that nobody knows.
+    ///
+    /// # Panics
+    /// If `softhsm2-util` fails.
+    pub fn init_token(&self, label: &str, user_pin: &str) {
+        let output = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", label, "--so-pin", "test-so-pin", "--pin", user_pin])
+            .envs([self.env()])
+            .output()
+            .expect("softhsm2-util, from the package softhsm2");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
