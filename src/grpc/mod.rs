@@ -3,6 +3,7 @@
 //! `v1` is generated from `proto/` by `cargo run -p codegen`; a test of that crate tells when it is stale.
 
 pub mod cert;
+pub mod quota;
 pub mod server;
 pub mod status;
 pub mod tls;
