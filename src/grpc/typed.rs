@@ -83,7 +83,7 @@ fn untyped(headers: &HeaderMap) -> Option<ServiceError> {
         Code::OutOfRange | Code::ResourceExhausted => (Kind::ResourceExhausted, "MESSAGE_TOO_LARGE"),
         // A request that does not decode is "internal" to tonic; it is the caller's fault.
         Code::Internal | Code::InvalidArgument => (Kind::InvalidArgument, "MESSAGE_MALFORMED"),
-        Code::Unimplemented => (Kind::Unimplemented, "METHOD_UNKNOWN"),
+        Code::Unimplemented => (Kind::Unimplemented, "NOT_SUPPORTED"),
         Code::DeadlineExceeded | Code::Cancelled => (Kind::DeadlineExceeded, "CALL_TIMEOUT"),
         _ => (Kind::Unavailable, "TRANSPORT_FAILED"),
     };

@@ -3,6 +3,8 @@
 //! The services behind it are stubs: here only the transport is on trial.
 
 #[cfg(test)]
+mod python;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transport;

@@ -1,12 +1,18 @@
 //! Pins, strangers, limits and the orderly end, with this crate's own client and with bare sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass::client::{Channel, ClientError, Dial};
 use breakglass::grpc::server::Limits;
+use breakglass::grpc::tls::client_config;
 use breakglass::grpc::v1;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::Code;
 
 use crate::support::{TestServer, identity, key, within};
@@ -182,4 +188,99 @@ async fn stopping_cuts_streams_after_the_grace_and_closes_the_port() {
     server.stop().await;
     within(stream.message()).await.unwrap_err();
     TcpStream::connect(address).await.unwrap_err();
+}
+
+fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_proves_nothing() {
+    let server = TestServer::start_as(&identity("d"), Limits::default(), |_| true).await;
+    let (alice, mallory) = (key(), key());
+    let pem = breakglass::grpc::cert::self_signed(&alice, "alice", &[]).unwrap();
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let sign_as = |key: &p256::SecretKey| {
+        use p256::pkcs8::EncodePrivateKey as _;
+        let der =
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.to_pkcs8_der().unwrap().as_bytes().to_vec());
+        let signing = rustls::crypto::ring::sign::any_ecdsa_type(&der.into()).unwrap();
+        let mut config = (*client_config(vec![server.pin], None).unwrap()).clone();
+        let pair = CertifiedKey::new(vec![certificate.clone()], signing);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+        TlsConnector::from(Arc::new(config))
+    };
+    for (key, accepted) in [(&alice, true), (&mallory, false)] {
+        let tcp = TcpStream::connect(server.address).await.unwrap();
+        let mut tls = sign_as(key).connect(localhost(), tcp).await.unwrap();
+        // In TLS 1.3 the client hears of it only when it reads; an accepted one hears the server's SETTINGS.
+        let read = within(tls.read_u8()).await;
+        assert_eq!(read.is_ok(), accepted, "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pair_that_does_not_match_is_refused_at_once() {
+    use breakglass::grpc::tls::{Identity, IdentityError};
+    use p256::pkcs8::EncodePrivateKey as _;
+    let certificate = breakglass::grpc::cert::self_signed(&key(), "alice", &[]).unwrap();
+    let other = key().to_pkcs8_pem(p256::pkcs8::LineEnding::LF).unwrap();
+    let refused = Identity::from_pem(certificate.as_bytes(), other.as_bytes()).unwrap_err();
+    assert!(matches!(refused, IdentityError::Pair(_)), "{refused:?}");
+    let refused = Identity::from_pem(b"", other.as_bytes()).unwrap_err();
+    assert!(matches!(refused, IdentityError::Certificate(_)), "{refused:?}");
+    let refused = Identity::from_pem(certificate.as_bytes(), certificate.as_bytes()).unwrap_err();
+    assert!(matches!(refused, IdentityError::Key(_)), "{refused:?}");
+    assert!(!format!("{:?}", identity("x")).contains("key"));
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_after_the_handshake_is_ended() {
+    let limits = Limits { idle: Duration::from_millis(200), connections: 1, ..Limits::default() };
+    let server = TestServer::start_as(&identity("d"), limits, |_| true).await;
+    let connector = TlsConnector::from(client_config(vec![server.pin], Some(&identity("alice"))).unwrap());
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    let mut tls = connector.connect(localhost(), tcp).await.unwrap();
+    let mut said = Vec::new();
+    let _ = within(tls.read_to_end(&mut said)).await;
+    // Its place is free again.
+    let channel = server.connect(Some(identity("bob"))).await.unwrap();
+    file_as(&channel, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_live_but_quiet_client_stays() {
+    let every = Duration::from_millis(50);
+    let limits = Limits { idle: every * 6, ping_every: every, ..Limits::default() };
+    let server = TestServer::start_as(&identity("d"), limits, |_| true).await;
+    let channel = server.connect(Some(identity("alice"))).await.unwrap();
+    let watch = v1::WatchRequestsRequest::default();
+    let mut stream = within(channel.access().watch_requests(watch)).await.unwrap().into_inner();
+    // Nothing ends it during several idle periods: the pings are answered.
+    tokio::time::timeout(every * 20, stream.message()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn streams_of_one_connection_are_bounded() {
+    let limits = Limits { streams: 2, ..Limits::default() };
+    let server = TestServer::start_as(&identity("d"), limits, |_| true).await;
+    let channel = server.connect(Some(identity("alice"))).await.unwrap();
+    file_as(&channel, 1).await.unwrap();
+    let watch = || async {
+        channel.access().watch_requests(v1::WatchRequestsRequest::default()).await.unwrap().into_inner()
+    };
+    let (first, _second) = (within(watch()).await, within(watch()).await);
+    tokio::time::timeout(Duration::from_millis(200), file_as(&channel, 1)).await.unwrap_err();
+    drop(first);
+    within(file_as(&channel, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn oversized_headers_are_refused_and_the_connection_lives() {
+    let server = TestServer::start_as(&identity("d"), Limits::default(), |_| true).await;
+    let channel = server.connect(Some(identity("alice"))).await.unwrap();
+    let mut request = tonic::Request::new(file(1));
+    request.metadata_mut().insert("x-large", "x".repeat(64 * 1024).parse().unwrap());
+    within(channel.access().file_request(request)).await.unwrap_err();
+    file_as(&channel, 1).await.unwrap();
 }
