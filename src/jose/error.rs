@@ -124,7 +124,7 @@ impl JoseError {
     }
 }
 
-/// At most 64 characters of a sender's text, for an error message.
+/// The start of a sender's text, for an error message.
 pub(super) fn excerpt(text: &str) -> String {
-    text.chars().take(64).collect()
+    text.chars().take(160).collect()
 }

@@ -1,0 +1,150 @@
+//! The folder tests/vectors/jose: each file names one input and the reason that it gets, or `OK`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use breakglass::jose::{CompactJwt, GeneralJws, JoseError, P256PublicKey, Typ, json, jwe};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::keys::Key;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    what: String,
+    kind: String,
+    reason: String,
+    input: Option<String>,
+    input_base64: Option<String>,
+}
+
+impl Vector {
+    fn bytes(&self) -> Vec<u8> {
+        match (&self.input, &self.input_base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(text)) => base64::engine::general_purpose::STANDARD.decode(text).unwrap(),
+            _ => panic!("one input: {}", self.what),
+        }
+    }
+
+    /// What the reader of this kind of thing says. The seeds are those of `make_vectors.py`.
+    fn judge(&self) -> Result<(), JoseError> {
+        let bytes = self.bytes();
+        let text = || std::str::from_utf8(&bytes).unwrap();
+        match self.kind.as_str() {
+            "json" => json::parse::<Value>(&bytes, 65_536).map(drop),
+            "key" => json::parse::<P256PublicKey>(&bytes, 65_536).map(drop),
+            "statement" => {
+                let jws = GeneralJws::parse(&bytes, 65_536)?;
+                jws.signatures
+                    .iter()
+                    .try_for_each(|s| s.verify(&jws.payload, &Key::new(2).public, Typ::Approval))
+            }
+            "token" => CompactJwt::parse(text(), 8192)?.verify(&Key::new(3).public),
+            "jwe" => jwe::decrypt(text(), &Key::new(4).secret).map(drop),
+            kind => panic!("unknown kind {kind}"),
+        }
+    }
+}
+
+fn vectors() -> Vec<(String, Vector)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/jose");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+    };
+    paths.into_iter().map(read).collect()
+}
+
+#[test]
+fn each_gets_its_reason() {
+    let wrong: Vec<String> = vectors()
+        .into_iter()
+        .filter_map(|(name, vector)| {
+            let judged = vector.judge();
+            let reason = judged.as_ref().map_or_else(JoseError::reason, |()| "OK");
+            (reason != vector.reason)
+                .then(|| format!("{name}: {} expected, {reason}: {judged:?}", vector.reason))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every kind has an input that is accepted, and every reason that a reader can give has one that gets it.
+#[test]
+fn nothing_is_left_unproven() {
+    let all = vectors();
+    for kind in ["json", "key", "statement", "token", "jwe"] {
+        assert!(all.iter().any(|(_, v)| v.kind == kind && v.reason == "OK"), "no good {kind}");
+    }
+    let found: BTreeSet<&str> = all.iter().map(|(_, vector)| vector.reason.as_str()).collect();
+    let every = BTreeSet::from([
+        "OK",
+        "TOO_LONG",
+        "BASE64_INVALID",
+        "LENGTH_WRONG",
+        "JSON_MALFORMED",
+        "JSON_NOT_CANONICAL",
+        "JSON_DUPLICATE_MEMBER",
+        "JSON_NUMBER_NOT_INTEGER",
+        "JSON_INTEGER_TOO_BIG",
+        "JSON_TOO_DEEP",
+        "TEXT_FORBIDDEN_CHARACTER",
+        "TEXT_NOT_NFC",
+        "JSON_SHAPE_UNEXPECTED",
+        "HEADER_MEMBER_NOT_ALLOWED",
+        "HEADER_MEMBER_MISSING",
+        "HEADER_VALUE_INVALID",
+        "ALG_NOT_ALLOWED",
+        "TYP_UNKNOWN",
+        "TYP_UNEXPECTED",
+        "KID_MISMATCH",
+        "SIGNATURE_INVALID",
+        "SIGNATURE_COUNT",
+        "COMPACT_MALFORMED",
+        "DECRYPT_FAILED",
+    ]);
+    assert_eq!(found, every);
+}
+
+/// What is signed or sealed has one text: no character of it can be another one.
+#[test]
+fn every_character_of_a_good_one_counts() {
+    let good =
+        vectors().into_iter().filter(|(_, v)| v.reason == "OK" && !matches!(v.kind.as_str(), "json" | "key"));
+    for (name, mut vector) in good {
+        let bytes = vector.bytes();
+        for at in 0..bytes.len() {
+            for replacement in [b'A', b'B', b' ', b'"'].into_iter().filter(|byte| *byte != bytes[at]) {
+                let mut changed = bytes.clone();
+                changed[at] = replacement;
+                vector.input = Some(String::from_utf8(changed).unwrap());
+                assert!(vector.judge().is_err(), "{name}: byte {at} as {}", char::from(replacement));
+            }
+        }
+    }
+}
+
+proptest! {
+    /// No reader panics, whatever happens to a vector.
+    #[test]
+    fn nothing_panics(which in any::<Index>(), cut in any::<Index>(), end in any::<Index>(), byte in 0x20_u8..0x7f) {
+        let all = vectors();
+        let (_, vector) = &all[which.index(all.len())];
+        let mut bytes = vector.bytes();
+        if !bytes.is_empty() {
+            let at = cut.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(end.index(bytes.len()) + 1);
+        }
+        let input = Some(String::from_utf8_lossy(&bytes).into_owned());
+        let changed = Vector { input, input_base64: None, kind: vector.kind.clone(), ..Vector::default() };
+        let _ = changed.judge();
+    }
+}
