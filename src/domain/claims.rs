@@ -9,9 +9,12 @@ use super::{
     charter::{KeyKind, Permit},
     detail::{self, Detail},
     grant::{Confirmation, Grant},
-    id::{Audience, Incident, Issuer, Origin, PrincipalId, ProfileId, RequestId},
+    id::{Audience, Incident, Issuer, PrincipalId, ProfileId, RequestId},
 };
-use crate::jose::{Digest, GeneralJws, JoseError, json};
+use crate::{
+    jose::{Digest, GeneralJws, JoseError, json},
+    tlog::Origin,
+};
 
 /// Authentication context of every token: a quorum of people approved this very grant.
 const ACR: &str = "urn:breakglass:acr:quorum";
@@ -156,7 +159,7 @@ pub fn token_bytes(grant_bytes: usize, approvals: usize) -> usize {
     const HEADER: usize = 90;
     const SIGNATURE: usize = 86;
     const FIXED_CLAIMS: usize = 640;
-    const ORIGIN: usize = 128;
+    const ORIGIN: usize = 255;
     const REPEATED: usize = 700;
     /// Header with a station of 64 characters, base64url; signature; JSON around them.
     const STATEMENT: usize = 300 + 86 + 34;

@@ -10,10 +10,10 @@ use super::{
     id::RequestId,
     request::{Authorization, Outcome, Request},
     state::State,
-    statement::AboutRequest,
+    statement::request_of,
     time::Timestamp,
 };
-use crate::jose::{Digest, GeneralJws, Signature, json};
+use crate::jose::{Digest, GeneralJws, Signature};
 
 /// An entry that cannot follow on the state before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +163,5 @@ impl State {
 }
 
 fn about(statement: &GeneralJws) -> Result<RequestId, &'static str> {
-    let about: AboutRequest = json::parse(&statement.payload, super::statement::MAX_STATEMENT_BYTES)
-        .map_err(|_| "the statement in it is not valid")?;
-    Ok(about.request_id)
+    request_of(statement).map_err(|_| "the statement in it is not valid")
 }

@@ -111,10 +111,6 @@ text_id!(
     /// The issuer (`iss`): an https URL without query, fragment or trailing slash; http only on loopback.
     Issuer, "issuer", 200, is_issuer, "an https:// URL (http:// on loopback only) without query, fragment or trailing slash"
 );
-text_id!(
-    /// The origin line of a log (C2SP tlog-checkpoint): a schema-less URL.
-    Origin, "log origin", 128, is_origin, "1 to 128 visible ASCII characters without \" \\ < > +"
-);
 
 fn is_issuer(text: &str) -> bool {
     let rest = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
@@ -127,10 +123,6 @@ fn is_issuer(text: &str) -> bool {
 
 fn is_host(rest: &str, host: &str) -> bool {
     rest.strip_prefix(host).is_some_and(|after| after.is_empty() || after.starts_with([':', '/']))
-}
-
-fn is_origin(text: &str) -> bool {
-    is_visible_ascii(text) && !text.contains('+')
 }
 
 impl From<PersonId> for PrincipalId {

@@ -12,7 +12,7 @@ use super::{
     id::{Issuer, Nonce, RequestId},
     refusal::Refusal,
 };
-use crate::jose::{Digest, GeneralJws, Signature, Typ, json};
+use crate::jose::{Digest, GeneralJws, JoseError, Signature, Typ, json};
 
 /// A statement's JWS at most, in bytes; a charter has its own limit.
 pub const MAX_STATEMENT_BYTES: usize = 32_000;
@@ -123,6 +123,12 @@ pub struct AboutRequest {
     pub request_id: RequestId,
     /// 128 random bits.
     pub nonce: Nonce,
+}
+
+/// Which request a recorded withdrawal or redemption is about.
+pub fn request_of(statement: &GeneralJws) -> Result<RequestId, JoseError> {
+    let about: AboutRequest = json::parse(&statement.payload, MAX_STATEMENT_BYTES)?;
+    Ok(about.request_id)
 }
 
 /// A withdrawal or a redemption, under the requester's signature.

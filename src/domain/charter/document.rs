@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         detail::Rule,
-        id::{Audience, GroupId, Issuer, Nonce, Origin, PersonId, PrincipalId, ProfileId},
+        id::{Audience, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
         quorum::Formula,
     },
     jose::{Digest, Ed25519PublicKey, P256PublicKey},
+    tlog::Origin,
 };
 
 /// The signed rules: who may do what, with which keys.

@@ -1,0 +1,238 @@
+//! The queue: batches of commands, decided one after the other and appended together.
+//!
+//! Invariant: `working` is the durable state plus the events of the batch at hand; after a failed append it is made
+//! equal to the durable state again, so nothing decided in vain is ever built upon.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::{Decided, Engine, EngineError, Job, Reply, clock::Reference, issue::Issuer};
+use crate::{
+    domain::{
+        Context, Refusal, State, decide,
+        event::{Actor, Entry, Event},
+        id::{Nonce, RequestId},
+        time::Timestamp,
+    },
+    store::AppendError,
+};
+
+/// Commands of one batch at most.
+const MAX_BATCH: usize = 256;
+/// How often a batch is decided again because another daemon was faster.
+const MAX_RETRIES: usize = 8;
+
+/// The owner of the state.
+pub(super) struct Queue {
+    pub(super) engine: Engine,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) working: State,
+    pub(super) reference: Reference,
+    pub(super) issuer: Issuer,
+}
+
+/// Events decided, but not yet durable.
+struct Batch {
+    entries: Vec<Entry>,
+    bytes: Vec<Vec<u8>>,
+    answers: Vec<(Reply, Decided)>,
+}
+
+impl Queue {
+    /// Runs until every handle is gone or a stop is asked for; what is queued by then is still decided.
+    pub(super) async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        loop {
+            let first = tokio::select! {
+                job = self.jobs.recv() => job,
+                () = super::start::stopped(&mut stop) => {
+                    self.jobs.close();
+                    self.jobs.recv().await
+                }
+            };
+            let Some(first) = first else { return };
+            let mut jobs = vec![first];
+            while jobs.len() < MAX_BATCH
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                jobs.push(job);
+            }
+            self.serve(jobs).await;
+        }
+    }
+
+    async fn serve(&mut self, mut jobs: Vec<Job>) {
+        for _ in 0..MAX_RETRIES {
+            if let Some(why) = self.engine.shared.latch.reason() {
+                refuse_all(jobs.into_iter().map(|job| job.reply), || EngineError::Latched(why.to_owned()));
+                return;
+            }
+            let commands: Vec<_> = jobs.iter().map(|job| (job.actor.clone(), job.command.clone())).collect();
+            let base = self.working.size();
+            let batch = self.decide(jobs);
+            match self.engine.shared.store.append(base, &batch.bytes).await {
+                Ok(()) => return self.publish(batch),
+                Err(AppendError::Conflict { .. }) => match self.catch_up().await {
+                    Ok(()) => {
+                        let replies = batch.answers.into_iter().map(|(reply, _)| reply);
+                        jobs = replies
+                            .zip(commands)
+                            .map(|(reply, (actor, command))| Job { actor, command, reply })
+                            .collect();
+                    }
+                    Err(error) => {
+                        self.engine.shared.latch.close(format!("the log could not be followed: {error}"));
+                        return refuse_all(batch.answers.into_iter().map(|(reply, _)| reply), || {
+                            EngineError::Stopping
+                        });
+                    }
+                },
+                Err(error) => {
+                    self.working = self.engine.read(Clone::clone);
+                    return self.append_failed(batch, &error);
+                }
+            }
+        }
+        refuse_all(jobs.into_iter().map(|job| job.reply), || EngineError::Overloaded);
+    }
+
+    /// Decides every job; refused ones are answered at once, since nothing has to become durable for that.
+    fn decide(&mut self, jobs: Vec<Job>) -> Batch {
+        let mut batch = Batch { entries: Vec::new(), bytes: Vec::new(), answers: Vec::new() };
+        for job in jobs {
+            match self.decide_one(&job, &mut batch) {
+                Ok(decided) => batch.answers.push((job.reply, decided)),
+                Err(error) => {
+                    let _gone = job.reply.send(Err(error));
+                }
+            }
+        }
+        batch
+    }
+
+    fn decide_one(&mut self, job: &Job, batch: &mut Batch) -> Result<Decided, EngineError> {
+        let clock = self.engine.shared.clock.as_ref();
+        let now = match self.reference.now(clock, self.working.last()) {
+            Ok(now) => now,
+            Err(fault) => {
+                if matches!(fault, super::ClockFault::Jumped { .. }) {
+                    self.engine.shared.latch.close(fault.to_string());
+                }
+                return Err(fault.into());
+            }
+        };
+        let index = self.working.size();
+        let instance = self.engine.shared.instance.clone();
+        let events = decide(&self.working, &job.command, &Context { now, index, instance })?;
+        let fresh = entries(&job.actor, now, &events)?;
+        for (entry, bytes) in fresh {
+            if let Err(inconsistent) = self.working.evolve(&entry) {
+                self.engine.shared.latch.close(format!("a decision contradicts the state: {inconsistent}"));
+                return Err(EngineError::Latched(inconsistent.to_string()));
+            }
+            batch.entries.push(entry);
+            batch.bytes.push(bytes);
+        }
+        Ok(Decided { index, at: now, events })
+    }
+
+    /// The batch is durable: now everybody may know.
+    fn publish(&mut self, batch: Batch) {
+        {
+            let mut state = self.engine.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            for entry in &batch.entries {
+                if let Err(inconsistent) = state.evolve(entry) {
+                    self.engine.shared.latch.close(format!("the fold differs from itself: {inconsistent}"));
+                }
+            }
+        }
+        for entry in &batch.entries {
+            self.issuer.notice(&entry.event);
+            if let Some(id) = touched(&entry.event) {
+                let _nobody_listens = self.engine.shared.changes.send(id);
+            }
+        }
+        for (reply, decided) in batch.answers {
+            let _gone = reply.send(Ok(decided));
+        }
+    }
+
+    fn append_failed(&mut self, batch: Batch, error: &AppendError) {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "the audit log refused a batch; nothing in it happened"
+        );
+        if matches!(error, AppendError::Broken(_)) {
+            self.engine.shared.latch.close(error.to_string());
+        }
+        let full = matches!(error, AppendError::Full);
+        let text = error.to_string();
+        refuse_all(batch.answers.into_iter().map(|(reply, _)| reply), || {
+            EngineError::Log(if full { AppendError::Full } else { AppendError::Broken(text.clone()) })
+        });
+    }
+
+    /// Another daemon has appended: folds what it wrote into both states.
+    async fn catch_up(&mut self) -> Result<(), EngineError> {
+        let store = Arc::clone(&self.engine.shared.store);
+        self.working = self.engine.read(Clone::clone);
+        let mut batches = store.read(self.working.size()..store.size());
+        while let Some(batch) = batches.next().await? {
+            for bytes in batch {
+                let entry = Entry::parse(&bytes).map_err(Refusal::from)?;
+                self.working.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
+                let mut state = self.engine.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+                state.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse_all(replies: impl Iterator<Item = Reply>, error: impl Fn() -> EngineError) {
+    for reply in replies {
+        let _gone = reply.send(Err(error()));
+    }
+}
+
+/// The entries of a decision, with a fresh salt for each.
+pub(super) fn entries(
+    actor: &Actor,
+    at: Timestamp,
+    events: &[Event],
+) -> Result<Vec<(Entry, Vec<u8>)>, EngineError> {
+    let encode = |event: &Event| {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(EngineError::Randomness)?;
+        let entry =
+            Entry { v: 1, at, actor: actor.clone(), salt: Nonce::from_random(salt), event: event.clone() };
+        let bytes = entry.to_bytes().map_err(Refusal::from)?;
+        Ok((entry, bytes))
+    };
+    events.iter().map(encode).collect()
+}
+
+/// The request that an event is about.
+fn touched(event: &Event) -> Option<RequestId> {
+    use crate::domain::{grant::Grant, statement::request_of};
+    match event {
+        Event::RequestFiled { request } => Some(Grant::id_of(&request.payload)),
+        Event::ApprovalRecorded { request_id, .. }
+        | Event::DenialRecorded { request_id, .. }
+        | Event::RequestDenied { request_id }
+        | Event::RequestLapsed { request_id }
+        | Event::IssuanceAuthorized { request_id, .. }
+        | Event::IssuanceTakenOver { request_id, .. }
+        | Event::TokenIssued { request_id, .. }
+        | Event::TokenExpired { request_id }
+        | Event::IssuanceFailed { request_id, .. } => Some(*request_id),
+        Event::RequestWithdrawn { withdrawal: about } | Event::TokenReleased { redemption: about } => {
+            request_of(about).ok()
+        }
+        Event::AttestationRecorded { .. }
+        | Event::CharterAdopted { .. }
+        | Event::DaemonStarted { .. }
+        | Event::AttemptsRefused { .. }
+        | Event::SnapshotTaken { .. } => None,
+    }
+}

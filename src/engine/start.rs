@@ -1,0 +1,242 @@
+//! Starting and stopping: fold, check that things fit together, reconcile, serve.
+//!
+//! Invariant: nothing is served before the state is that of the whole log and the daemon's keys are those of the
+//! charter; requests that a crash left authorized are taken up again, by an entry.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    Clock, Engine, EngineError, Keys, Latch, Shared, clock::Reference, issue, queue::Queue, snapshot,
+};
+use crate::{
+    domain::{
+        Command, State,
+        charter::Charter,
+        id::{InstanceId, RequestId},
+        request::Life,
+    },
+    jose::b64,
+    store::SqliteStore,
+    tlog::VerifierKey,
+};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Commands that may wait.
+const QUEUE: usize = 4_096;
+
+/// How the engine runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The daemon's id, as in the charter.
+    pub daemon: String,
+    /// Entries between snapshots.
+    pub snapshot_every: u64,
+}
+
+/// A running engine, to be stopped.
+#[derive(Debug)]
+pub struct Running {
+    /// The handle.
+    pub engine: Engine,
+    stop: watch::Sender<bool>,
+    queue: JoinHandle<()>,
+    issuer: JoinHandle<()>,
+    timer: JoinHandle<()>,
+}
+
+impl Running {
+    /// Folds the log and begins to serve.
+    pub async fn start(
+        store: Arc<SqliteStore>,
+        keys: Keys,
+        clock: Arc<dyn Clock>,
+        options: &Options,
+    ) -> Result<Self, EngineError> {
+        let (state, from_snapshot) = snapshot::restore(&store).await?;
+        let charter = state.charter().ok_or_else(|| {
+            EngineError::Start(
+                "the log has no charter; run breakglassd init --charter FILE --digest D".into(),
+            )
+        })?;
+        let verifier_key = check_keys(charter, &keys)?;
+        let instance = instance(&options.daemon)?;
+        let (jobs, queued) = mpsc::channel(QUEUE);
+        let shared = Shared {
+            jobs,
+            state: RwLock::new(state.clone()),
+            checkpoint: watch::Sender::new(store.latest_checkpoint().await?),
+            store,
+            keys,
+            clock: Arc::clone(&clock),
+            instance,
+            verifier_key,
+            changes: broadcast::Sender::new(4_096),
+            latch: Latch::default(),
+        };
+        let engine = Engine { shared: Arc::new(shared) };
+        let (issuer, todo) = issue::Issuer::new(&engine);
+        let stop = watch::Sender::new(false);
+        let left = left_over(&state);
+        let queue = Queue {
+            engine: engine.clone(),
+            jobs: queued,
+            working: state,
+            reference: Reference::new(clock.as_ref()),
+            issuer,
+        };
+        let running = Self {
+            queue: tokio::spawn(queue.run(stop.subscribe())),
+            issuer: tokio::spawn(issue::run(engine.clone(), todo)),
+            timer: tokio::spawn(timer(
+                engine.clone(),
+                stop.subscribe(),
+                options.snapshot_every,
+                left.clone(),
+            )),
+            engine: engine.clone(),
+            stop,
+        };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        engine.submit(engine.daemon(), Command::Start { version }).await?;
+        take_over(&engine, &left).await;
+        if from_snapshot > 0 {
+            tokio::spawn(snapshot::recheck(engine, from_snapshot));
+        }
+        Ok(running)
+    }
+
+    /// Decides what is queued, finishes what is being signed, and closes the log.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.timer.await;
+        let _ = self.queue.await;
+        // The queue is gone, and with it the issuer's work; what is being signed has nowhere to be recorded.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.issuer).await;
+    }
+}
+
+/// The devices hold the keys that the charter lists.
+fn check_keys(charter: &Charter, keys: &Keys) -> Result<VerifierKey, EngineError> {
+    let log_key = keys.log.public_key();
+    let listed = charter.document().log_keys.iter().find(|log| log.key == *log_key);
+    let listed = listed.ok_or_else(|| {
+        EngineError::Start(
+            "the log key on the device is not in the charter; check [log_key] in the configuration".into(),
+        )
+    })?;
+    match keys.issuing.public_keys() {
+        Ok(present) => {
+            for key in &charter.document().issuing_keys {
+                if !present.contains(&key.key) {
+                    tracing::warn!(kid = %key.key.thumbprint(), "the device does not have this issuing key of the charter");
+                }
+            }
+        }
+        // A device that is away now may come back: requests wait for it.
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the issuing device cannot be read at start"
+            );
+        }
+    }
+    Ok(VerifierKey::new(listed.origin.clone(), *log_key.as_bytes()))
+}
+
+fn instance(daemon: &str) -> Result<InstanceId, EngineError> {
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(EngineError::Randomness)?;
+    let suffix = b64::encode(&random).to_ascii_lowercase().replace('_', "-");
+    format!("{daemon}.{suffix}").parse().map_err(|error| EngineError::Start(format!("daemon id: {error}")))
+}
+
+/// Waits until a stop is asked for.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Nobody left to ask is a stop, too. The guard must not live across the caller's awaits.
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
+}
+
+/// Requests that are authorized, but not issued.
+fn left_over(state: &State) -> Vec<RequestId> {
+    let authorized = state.requests().filter(|request| matches!(request.life(), Life::Authorized(_)));
+    authorized.map(crate::domain::request::Request::id).collect()
+}
+
+/// Takes up what another process left; returns what has to wait for its time.
+async fn take_over(engine: &Engine, left: &[RequestId]) -> Vec<RequestId> {
+    let mut waiting = Vec::new();
+    for id in left {
+        match engine.submit(engine.daemon(), Command::TakeOver { request: *id }).await {
+            Ok(_) => tracing::info!(request = %id, "took up an authorized request that another process left"),
+            Err(error) => {
+                tracing::info!(request = %id, %error, "an authorized request is left to its process for now");
+                waiting.push(*id);
+            }
+        }
+    }
+    waiting
+}
+
+/// Ends what has reached its deadline, takes snapshots, and takes over what others left.
+async fn timer(
+    engine: Engine,
+    mut stop: watch::Receiver<bool>,
+    snapshot_every: u64,
+    mut left: Vec<RequestId>,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut snapshot_at = engine.shared.store.size() + snapshot_every;
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let now = engine.now().seconds();
+        if engine.read(|state| state.next_deadline().is_some_and(|deadline| deadline <= now)) {
+            report(engine.submit(engine.daemon(), Command::Tick).await.map(drop), "deadlines");
+        }
+        left.retain(|id| engine.state_of(id) == "authorized");
+        let other = |id: &RequestId| {
+            engine.read(|state| match state.request(id).map(crate::domain::request::Request::life) {
+                Some(Life::Authorized(authorization)) => authorization.instance != engine.shared.instance,
+                _ => false,
+            })
+        };
+        left.retain(other);
+        let ripe: Vec<RequestId> = left.iter().copied().filter(|id| is_ripe(&engine, id, now)).collect();
+        take_over(&engine, &ripe).await;
+        if engine.shared.store.size() >= snapshot_at {
+            snapshot_at = engine.shared.store.size() + snapshot_every;
+            report(snapshot::take(&engine).await, "snapshot");
+        }
+    }
+}
+
+fn is_ripe(engine: &Engine, id: &RequestId, now: i64) -> bool {
+    engine.read(|state| match state.request(id).map(crate::domain::request::Request::life) {
+        Some(Life::Authorized(authorization)) => {
+            now - authorization.since.seconds() >= crate::domain::decide::TAKE_OVER_AFTER
+        }
+        _ => false,
+    })
+}
+
+fn report(result: Result<(), EngineError>, what: &str) {
+    if let Err(error) = result {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            what,
+            "a periodic task failed; it is tried again"
+        );
+    }
+}
