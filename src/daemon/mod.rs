@@ -1,1 +1,85 @@
 //! The composition root of `breakglassd`: one file per command.
+
+mod devices;
+mod init;
+mod process;
+mod run;
+mod setup;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::DaemonConfig, jose::Digest};
+
+/// Keeps emergency signing keys in an HSM, and signs only what a quorum of custodians has approved.
+#[derive(Debug, Parser)]
+#[command(name = "breakglassd", version, after_help = AFTER)]
+struct Arguments {
+    /// The configuration (TOML).
+    #[arg(long, short, global = true, default_value = "/etc/breakglass/breakglassd.toml")]
+    config: PathBuf,
+    /// Check the configuration and the devices, and exit.
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER: &str = "\
+Without a command, the daemon runs until SIGTERM or SIGINT. A new daemon takes these steps:
+  breakglassd --config FILE setup --public public.json     keys in the HSM, a TLS key
+  breakglass charter new --from draft.toml ...             the rules, with public.json in them
+  breakglass charter sign charter.payload.json --serial N  by every custodian
+  breakglassd --config FILE init --charter charter.json --evidence evidence.json --digest D
+  breakglassd --config FILE";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Initialise the HSM tokens, generate the keys, and write their public halves for the charter.
+    Setup(setup::Setup),
+    /// Create the audit log and put the first charter in force.
+    Init(Init),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+struct Init {
+    /// The signed charter (General JWS).
+    #[arg(long)]
+    charter: PathBuf,
+    /// Its digest, as the custodians read it aloud.
+    #[arg(long)]
+    digest: Digest,
+    /// Attestation evidence of its devices.
+    #[arg(long)]
+    evidence: Option<PathBuf>,
+}
+
+/// Runs the program; the exit code is 0, 1 on an error, 2 on wrong usage.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            process::print_error(&error);
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    process::forbid_core_dumps();
+    let config = DaemonConfig::load(&arguments.config)?;
+    process::start_tracing(config.tracing);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Some(Command::Setup(setup)) => setup.run(&config),
+            Some(Command::Init(init)) => init::run(&config, &init).await,
+            None if arguments.check => run::check(&config),
+            None => run::serve(&config).await,
+        }
+    })
+}

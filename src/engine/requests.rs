@@ -18,8 +18,8 @@ use crate::{
     jose::{GeneralJws, Typ},
 };
 
-/// The longest that a redemption waits.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// The longest that a redemption waits; the transport allows a call a little more.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Engine {
     fn parse(bytes: &[u8]) -> Result<GeneralJws, EngineError> {

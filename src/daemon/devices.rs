@@ -1,0 +1,56 @@
+//! Opens the devices that the configuration names.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use crate::{
+    config::{DeviceConfig, LogKeyConfig, Pkcs11Config},
+    engine::Keys,
+    hsm::{
+        FileLogKey, LogSigner, Pkcs11LogKey, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions,
+        TokenSelector, UserPin,
+    },
+    jose::Ed25519PublicKey,
+};
+
+/// Opens the `hsm_token` and proves its PIN.
+pub(super) fn token(config: &Pkcs11Config) -> anyhow::Result<Arc<Pkcs11Token>> {
+    let module = Pkcs11Module::open(&config.module)?;
+    let selector = TokenSelector::new(&config.token, config.token_serial.as_deref())?;
+    let pin = UserPin::from_file(&config.pin_file)?;
+    let options = TokenOptions { sessions: config.sessions, ..TokenOptions::default() };
+    Pkcs11Token::open(&module, selector, pin, options)
+        .with_context(|| format!("the hsm_token {} cannot be opened", config.token))
+}
+
+/// Opens both devices.
+pub(super) fn keys(issuing: &DeviceConfig, log: &LogKeyConfig) -> anyhow::Result<Keys> {
+    Ok(Keys { issuing: issuing_device(issuing)?, log: log_signer(log)? })
+}
+
+pub(super) fn issuing_device(config: &DeviceConfig) -> anyhow::Result<Arc<dyn SigningDevice>> {
+    match config {
+        DeviceConfig::Pkcs11(config) => Ok(token(config)?),
+        DeviceConfig::Yubikey { .. } => bail!("backend = \"yubikey\" is not supported by this build"),
+    }
+}
+
+pub(super) fn log_signer(config: &LogKeyConfig) -> anyhow::Result<Arc<dyn LogSigner>> {
+    match config {
+        LogKeyConfig::File(config) => Ok(Arc::new(FileLogKey::open(&config.file)?)),
+        LogKeyConfig::Pkcs11(config) => {
+            let token = token(config)?;
+            let key = only_log_key(&token, &config.token)?;
+            Ok(Arc::new(Pkcs11LogKey::open(token, key)?))
+        }
+    }
+}
+
+fn only_log_key(token: &Pkcs11Token, label: &str) -> anyhow::Result<Ed25519PublicKey> {
+    match token.ed25519_public_keys()?.as_slice() {
+        [key] => Ok(*key),
+        [] => bail!("the hsm_token {label} holds no Ed25519 key; run breakglassd setup"),
+        keys => bail!("the hsm_token {label} holds {} Ed25519 keys, and one is expected", keys.len()),
+    }
+}

@@ -1,0 +1,108 @@
+//! `breakglassd`: runs until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{devices, process};
+use crate::{
+    config::DaemonConfig,
+    engine::{Engine, Options, Running, SystemClock},
+    grpc::{
+        server::{Limits, Server},
+        tls::{Identity, server_config},
+    },
+    store::{SqliteStore, StoreOptions},
+};
+
+/// Opens everything, serves, and drains at SIGTERM or SIGINT.
+pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let identity = Identity::from_files(&config.grpc.certificate, &config.grpc.key)?;
+    let grpc = TcpListener::bind(config.grpc.listen)
+        .await
+        .with_context(|| format!("{} cannot be listened on", config.grpc.listen))?;
+    let http = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("{} cannot be listened on", config.http.listen))?;
+    let (store, running) = start(config).await?;
+    let engine = running.engine.clone();
+    let stop = watch::Sender::new(false);
+    let services = tokio::spawn(grpc_server(engine.clone(), &identity, grpc, stop.subscribe())?);
+    drop(http);
+    process::notify("READY=1");
+    tracing::info!(instance = %engine.instance(), "breakglassd serves");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    process::notify("STOPPING=1");
+    tracing::info!("stopping: what is queued is still decided");
+    stop.send_replace(true);
+    let services = services.await;
+    running.stop().await;
+    drop(engine);
+    if let Ok(store) = Arc::try_unwrap(store) {
+        store.close().await;
+    }
+    services?
+}
+
+async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
+    let keys = devices::keys(&config.hsm, &config.log_key)?;
+    let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
+    let options = Options { daemon: config.id.to_string(), snapshot_every: config.snapshot_every };
+    let running =
+        Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
+    Ok((store, running))
+}
+
+fn grpc_server(
+    engine: Engine,
+    identity: &Identity,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+    let tls = server_config(identity)?;
+    let known = {
+        let engine = engine.clone();
+        Arc::new(move |spki: &crate::jose::Digest| {
+            engine.read(|state| state.charter().is_some_and(|charter| charter.peer(spki).is_some()))
+        })
+    };
+    let (builder, _health) = crate::grpc::server::routes()?;
+    let routes = builder.routes();
+    drop(engine);
+    let server = Server { listener, tls, limits: Limits::default(), known };
+    Ok(async move { Ok(server.serve(routes, stopped(stop)).await?) })
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
+}
+
+/// `--check`: everything that can be wrong before serving, without touching the log.
+pub(super) fn check(config: &DaemonConfig) -> anyhow::Result<()> {
+    let identity = Identity::from_files(&config.grpc.certificate, &config.grpc.key)?;
+    let keys = devices::keys(&config.hsm, &config.log_key)?;
+    keys.log.health()?;
+    for key in keys.issuing.public_keys()? {
+        keys.issuing.health(&key.thumbprint())?;
+    }
+    let log = config.log_path();
+    if !log.exists() {
+        process::print_line(&format!(
+            "configuration and devices are in order; there is no log yet at {}",
+            log.display()
+        ));
+        return Ok(());
+    }
+    process::print_line(&format!("configuration and devices are in order; TLS key {}", identity.spki()));
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! `breakglassd setup`: initialises devices, generates keys, and writes the public halves that a charter lists.
+//!
+//! Invariants: nothing that exists is overwritten, so it can be run again after an interruption; the SO PIN is random
+//! and forgotten when the token has its user PIN.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use p256::{elliptic_curve::Generate as _, pkcs8::EncodePrivateKey as _};
+use serde_json::json;
+
+use super::{devices, process};
+use crate::{
+    config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
+    grpc::{cert, tls::Identity},
+    hsm::{FileLogKey, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin, initialise_token},
+    jose::{Ed25519PublicKey, P256PublicKey},
+    tlog::Origin,
+};
+
+/// Arguments of `setup`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Setup {
+    /// File to write the public halves to.
+    #[arg(long)]
+    public: PathBuf,
+    /// Name of the audit log, e.g. `breakglass.example/log`.
+    #[arg(long)]
+    origin: Origin,
+    /// Initialise missing HSM tokens (`SoftHSM` and new devices); others have to be there already.
+    #[arg(long)]
+    initialise: bool,
+}
+
+impl Setup {
+    pub(super) fn run(&self, config: &DaemonConfig) -> anyhow::Result<()> {
+        fs::create_dir_all(&config.data_dir)?;
+        let issuing = self.issuing_key(&config.hsm)?;
+        let log = self.log_key(&config.log_key)?;
+        let identity = tls_identity(config)?;
+        let public = json!({
+            "issuing_key": issuing,
+            "log_key": {"origin": self.origin, "key": log},
+            "daemon": {"id": config.id, "spki": identity.spki()},
+        });
+        fs::write(&self.public, serde_json::to_vec_pretty(&public)?)
+            .with_context(|| format!("{} cannot be written", self.public.display()))?;
+        process::print_line(&format!("keys are ready; their public halves are in {}", self.public.display()));
+        Ok(())
+    }
+
+    fn token(&self, config: &Pkcs11Config) -> anyhow::Result<std::sync::Arc<crate::hsm::Pkcs11Token>> {
+        if !self.initialise {
+            return devices::token(config);
+        }
+        // A PIN file that is there belongs to a token that an earlier run has initialised.
+        if !config.pin_file.exists() {
+            let pin = UserPin::random(&mut rng());
+            pin.write_new(&config.pin_file)?;
+            let module = Pkcs11Module::open(&config.module)?;
+            let made = initialise_token(&module, &config.token, &pin, &mut rng());
+            if let Err(error) = made {
+                let _ = fs::remove_file(&config.pin_file);
+                return Err(error).context("the hsm_token could not be initialised");
+            }
+        }
+        devices::token(config)
+    }
+
+    fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<P256PublicKey> {
+        let DeviceConfig::Pkcs11(config) = config else {
+            let device = devices::issuing_device(config)?;
+            return only(device.public_keys()?, "issuing");
+        };
+        let token = self.token(config)?;
+        if let keys @ [_, ..] = token.public_keys()?.as_slice() {
+            return only(keys.to_vec(), "issuing");
+        }
+        let key = token.generate_es256(&KeyName::new("issuing-1")?, &mut rng())?;
+        Ok(key.public_key)
+    }
+
+    fn log_key(&self, config: &LogKeyConfig) -> anyhow::Result<Ed25519PublicKey> {
+        match config {
+            LogKeyConfig::File(config) if config.file.exists() => {
+                Ok(*FileLogKey::open(&config.file)?.public_key())
+            }
+            LogKeyConfig::File(config) => Ok(*FileLogKey::create(&config.file, &mut rng())?.public_key()),
+            LogKeyConfig::Pkcs11(config) => {
+                let token = self.token(config)?;
+                if let keys @ [_, ..] = token.ed25519_public_keys()?.as_slice() {
+                    return only(keys.to_vec(), "log");
+                }
+                Ok(token.generate_ed25519(&KeyName::new("log-1")?, &mut rng())?.public_key)
+            }
+        }
+    }
+}
+
+fn only<T>(keys: Vec<T>, what: &str) -> anyhow::Result<T> {
+    let count = keys.len();
+    match (count, keys.into_iter().next()) {
+        (1, Some(key)) => Ok(key),
+        _ => bail!(
+            "{count} {what} keys are on the device, and setup expects one; name them in the charter by hand"
+        ),
+    }
+}
+
+/// The operating system's randomness; a failure of it ends the program.
+fn rng() -> impl rand_core::CryptoRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}
+
+/// The TLS key and certificate; made if they are not there.
+fn tls_identity(config: &DaemonConfig) -> anyhow::Result<Identity> {
+    let grpc = &config.grpc;
+    if !grpc.key.exists() {
+        let key = p256::SecretKey::try_generate_from_rng(&mut getrandom::SysRng)
+            .context("the system gave no randomness")?;
+        let pem = key
+            .to_pkcs8_pem(p256::pkcs8::LineEnding::LF)
+            .map_err(|_| anyhow::anyhow!("the TLS key cannot be encoded"))?;
+        let certificate = cert::self_signed(&key, config.id.as_str(), &grpc.names)?;
+        write_new(&grpc.key, 0o600, pem.as_bytes())?;
+        write_new(&grpc.certificate, 0o644, certificate.as_bytes())?;
+    }
+    Ok(Identity::from_files(&grpc.certificate, &grpc.key)?)
+}
+
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .with_context(|| format!("{} cannot be created", path.display()))?;
+    file.write_all(bytes)?;
+    Ok(file.sync_all()?)
+}
