@@ -10,6 +10,7 @@ mod apdu;
 pub mod attestation;
 mod card;
 pub mod control;
+pub mod harness;
 mod pcscd;
 mod piv;
 mod reader;

@@ -147,7 +147,9 @@ fn cards_in_readers(socket: &Path) -> io::Result<usize> {
     stream.read_exact(&mut states)?;
     Ok(states
         .chunks_exact(STATE_SIZE)
-        .filter(|state| state.get(ATR_LENGTH_AT..ATR_LENGTH_AT + 4).is_some_and(|length| length != [0; 4]))
+        .filter_map(|state| state.get(ATR_LENGTH_AT..)?.first_chunk())
+        // A reader that has not been looked at yet has an impossible length.
+        .filter(|length| (1..=33).contains(&u32::from_ne_bytes(**length)))
         .count())
 }
 

@@ -58,7 +58,7 @@ impl CardSpec {
 }
 
 /// What happened to a card since its process started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Touches asked and given.
     #[serde(flatten)]

@@ -1,0 +1,61 @@
+//! Enrolment: what the device makes, says about itself, and refuses.
+
+use super::{enrolled, pin};
+use breakglass::piv::{Enrolment, ManagementKey, Pin, PivError, PivKey, Serial, enrol};
+use virtual_yubikey::harness::in_stack;
+use virtual_yubikey::{CardSpec, Version};
+use zeroize::Zeroizing;
+
+fn enrolment(serial: u32, pin: &Pin) -> Enrolment<'_> {
+    Enrolment { serial: Serial(serial), pin, management_key: ManagementKey::Default, overwrite: false }
+}
+
+#[test]
+fn a_key_in_use_is_not_overwritten_unasked() {
+    in_stack("enrolment::a_key_in_use_is_not_overwritten_unasked", &[CardSpec::new(7)], |_| {
+        let first = enrolled(7).public_key;
+        let pin = pin();
+        assert_eq!(enrol(&enrolment(7, &pin)), Err(PivError::SlotOccupied { serial: Serial(7) }));
+        let key = PivKey::open(Serial(7)).unwrap();
+        assert_eq!(key.public_key(), Ok(first), "nothing changed");
+        let second = enrol(&Enrolment { overwrite: true, ..enrolment(7, &pin) }).unwrap().public_key;
+        assert_ne!(first, second);
+        assert_eq!(key.public_key(), Ok(second));
+    });
+}
+
+#[test]
+fn a_wrong_pin_or_management_key_changes_nothing() {
+    let cards = [CardSpec::new(1).version(Version::V5_4_3), CardSpec::new(2)];
+    in_stack("enrolment::a_wrong_pin_or_management_key_changes_nothing", &cards, |_| {
+        for serial in [1, 2] {
+            let wrong = Pin::new(b"000000").unwrap();
+            let refused = enrol(&enrolment(serial, &wrong)).unwrap_err();
+            assert_eq!(refused, PivError::WrongPin { serial: Serial(serial), tries_left: 2 });
+            let pin = pin();
+            let management_key = ManagementKey::Bytes(Zeroizing::new(vec![0x42; 24]));
+            let refused = enrol(&Enrolment { management_key, ..enrolment(serial, &pin) }).unwrap_err();
+            assert_eq!(refused, PivError::ManagementKey { serial: Serial(serial) });
+            let empty = PivKey::open(Serial(serial)).unwrap().public_key();
+            assert_eq!(empty, Err(PivError::NoKey { serial: Serial(serial), slot: "9c" }));
+        }
+    });
+}
+
+#[test]
+fn the_factorys_secrets_are_noticed() {
+    in_stack("enrolment::the_factorys_secrets_are_noticed", &[CardSpec::new(7)], |_| {
+        assert!(enrolled(7).factory_secrets);
+        let mut device = yubikey::YubiKey::open_by_serial(yubikey::Serial(7)).unwrap();
+        device.change_pin(b"123456", b"77777777").unwrap();
+        device.change_puk(b"12345678", b"88888888").unwrap();
+        device.authenticate(&yubikey::MgmKey::get_default(&device).unwrap()).unwrap();
+        let fresh = yubikey::MgmKey::from_bytes([0x17; 24], Some(yubikey::MgmAlgorithmId::Aes192)).unwrap();
+        fresh.set_protected(&mut device).unwrap();
+        drop(device);
+        let pin = Pin::new(b"77777777").unwrap();
+        let protected =
+            Enrolment { management_key: ManagementKey::Protected, overwrite: true, ..enrolment(7, &pin) };
+        assert!(!enrol(&protected).unwrap().factory_secrets, "with a management key behind the PIN");
+    });
+}
