@@ -154,6 +154,8 @@ fn the_limits_hold_and_cost_nothing() {
     let pairs = |count| vec![json!({"threshold": 2, "of": persons(64)}); count];
     // 12 over 6 is 924; 20 over 10 is 184,756; 2,000 over 64 is beyond any integer here.
     assert_eq!(reason(json!({"threshold": 6, "of": pairs(12)})), "OK");
+    // All of them is one alternative, however many there are.
+    assert_eq!(reason(json!({"threshold": 32, "of": pairs(32)})), "OK");
     assert_eq!(reason(json!({"threshold": 10, "of": pairs(20)})), "QUORUM_TOO_MANY_ALTERNATIVES");
     assert_eq!(reason(json!({"threshold": 64, "of": pairs(2000)})), "QUORUM_TOO_MANY_ALTERNATIVES");
 }
