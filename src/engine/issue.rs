@@ -119,7 +119,7 @@ async fn attempt(engine: &Engine, id: RequestId, covered: &mut bool) -> Result<(
         return fail(engine, id, Failure::SignatureInvalid).await;
     }
     let jwt = Zeroizing::new(CompactJwt::assemble(&input, &signature));
-    let jwe = jwe::encrypt(jwt.as_bytes(), &work.redeem_key, &mut getrandom::SysRng)
+    let jwe = jwe::encrypt(jwt.as_bytes(), &work.redeem_key, &ring::rand::SystemRandom::new())
         .map_err(crate::domain::Refusal::from)?;
     let command = Command::Issued { request: id, jwt: Digest::of(jwt.as_bytes()), jwe };
     engine.submit(engine.daemon(), command).await?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use breakglass::jose::{
     CompactJwt, Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, b64, json as strict, jwe,
 };
-use getrandom::SysRng;
+use ring::rand::SystemRandom;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl Parties {
         };
         let input = CompactJwt::signing_input(&self.issuer.public.thumbprint(), CLAIMS.as_bytes());
         let jwt = CompactJwt::assemble(&input, &self.issuer.sign(input.as_bytes()));
-        let jwe = jwe::encrypt(jwt.as_bytes(), &self.recipient.public, &mut SysRng).unwrap();
+        let jwe = jwe::encrypt(jwt.as_bytes(), &self.recipient.public, &SystemRandom::new()).unwrap();
         let protected = |key, typ| b64::decode(&Self::header(key, typ, None).encode().unwrap()).unwrap();
         json!({
             "payload": PAYLOAD,

@@ -1,7 +1,7 @@
 //! The key derivation against RFC 7518 Appendix C, and every way to spoil a message.
 
-use getrandom::SysRng;
 use p256::elliptic_curve::sec1::FromSec1Point as _;
+use ring::rand::SystemRandom;
 
 use super::*;
 
@@ -35,17 +35,17 @@ fn key_derivation_matches_rfc_7518_appendix_c() {
 #[test]
 fn only_the_recipient_reads_it() {
     let (secret, public) = recipient(1);
-    let jwe = encrypt(b"a.b.c", &public, &mut SysRng).unwrap();
+    let jwe = encrypt(b"a.b.c", &public, &SystemRandom::new()).unwrap();
     assert_eq!(decrypt(&jwe, &secret).unwrap().as_slice(), b"a.b.c");
     assert_eq!(decrypt(&jwe, &recipient(2).0).unwrap_err(), JoseError::Decrypt);
-    assert_ne!(jwe, encrypt(b"a.b.c", &public, &mut SysRng).unwrap(), "a fresh key each time");
-    assert!(decrypt(&encrypt(b"", &public, &mut SysRng).unwrap(), &secret).unwrap().is_empty());
+    assert_ne!(jwe, encrypt(b"a.b.c", &public, &SystemRandom::new()).unwrap(), "a fresh key each time");
+    assert!(decrypt(&encrypt(b"", &public, &SystemRandom::new()).unwrap(), &secret).unwrap().is_empty());
 }
 
 #[test]
 fn every_changed_character_is_noticed() {
     let (secret, public) = recipient(1);
-    let jwe = encrypt(b"a.b.c", &public, &mut SysRng).unwrap();
+    let jwe = encrypt(b"a.b.c", &public, &SystemRandom::new()).unwrap();
     for at in 0..jwe.len() {
         let mut changed = jwe.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
@@ -56,7 +56,7 @@ fn every_changed_character_is_noticed() {
 #[test]
 fn another_form_is_refused_by_name() {
     let (secret, public) = recipient(1);
-    let jwe = encrypt(b"a.b.c", &public, &mut SysRng).unwrap();
+    let jwe = encrypt(b"a.b.c", &public, &SystemRandom::new()).unwrap();
     let parts: Vec<&str> = jwe.split('.').collect();
     let header: serde_json::Value = serde_json::from_slice(&b64::decode(parts[0]).unwrap()).unwrap();
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
