@@ -16,7 +16,7 @@ pub(super) fn forbid_core_dumps() {
 
 /// Log lines go to standard error, filtered by `RUST_LOG` (`info` by default).
 pub(super) fn start_tracing(format: TracingFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,cryptoki=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         TracingFormat::Plain => builder.with_ansi(false).init(),
