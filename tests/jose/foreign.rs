@@ -17,12 +17,12 @@ const CLAIMS: &str =
     r#"{"aud":"db","exp":4102444800,"iat":1700000000,"iss":"https://bg.example","sub":"alice"}"#;
 const IAT: i64 = 1_700_000_000;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs a script and returns its last line; shows everything it said if it fails.
-fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&Path]) -> String {
+pub fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&Path]) -> String {
     let output = Command::new(program.as_ref()).args(arguments).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{} {arguments:?}\n{out}\n{err}", program.as_ref().display());

@@ -1,6 +1,6 @@
 """Writes tests/vectors/jose: one file per case, each with the reason that the reader has to give.
 
-Usage: scripts/lib/python-venv, then this script with that Python. Deterministic, so running it again changes nothing.
+Usage: $(scripts/lib/python-venv) tests/jose/make_vectors.py [FOLDER]. Deterministic: running it again changes nothing.
 Every case is spoilt in one place only: where a signature belongs, it is a valid one over the spoilt bytes.
 """
 
@@ -9,13 +9,14 @@ import hashlib
 import hmac
 import json
 import pathlib
+import sys
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "vectors" / "jose"
+FOLDER = pathlib.Path(sys.argv[1] if sys.argv[1:] else pathlib.Path(__file__).resolve().parent.parent / "vectors/jose")
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
 

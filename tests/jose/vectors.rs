@@ -1,7 +1,7 @@
 //! The folder tests/vectors/jose: each file names one input and the reason that it gets, or `OK`.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -11,6 +11,7 @@ use proptest::sample::Index;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::foreign::{root, run};
 use crate::keys::Key;
 
 #[derive(Default, Deserialize)]
@@ -52,9 +53,12 @@ impl Vector {
     }
 }
 
+fn folder() -> PathBuf {
+    root().join("tests/vectors/jose")
+}
+
 fn vectors() -> Vec<(String, Vector)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/jose");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let read = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -112,6 +116,24 @@ fn nothing_is_left_unproven() {
         "DECRYPT_FAILED",
     ]);
     assert_eq!(found, every);
+}
+
+/// The folder is what its generator makes: no vector was bent by hand to fit the code.
+#[test]
+fn the_folder_is_what_python_makes() {
+    let python = run(root().join("scripts/lib/python-venv"), &[]);
+    let made = tempfile::tempdir().unwrap();
+    run(python, &[&root().join("tests/jose/make_vectors.py"), made.path()]);
+    let content = |folder: &Path| -> BTreeMap<_, _> {
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
+    };
+    let (made, kept) = (content(made.path()), content(&folder()));
+    let names = |files: &BTreeMap<_, _>| files.keys().cloned().collect::<Vec<std::ffi::OsString>>();
+    assert_eq!(names(&made), names(&kept));
+    for (name, bytes) in made {
+        assert!(kept[&name] == bytes, "{} differs: run make_vectors.py", name.display());
+    }
 }
 
 /// What is signed or sealed has one text: no character of it can be another one.

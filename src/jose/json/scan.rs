@@ -1,6 +1,7 @@
 //! One pass over a JSON text that accepts exactly the canonical form, without building a value.
 //!
 //! Invariants: never recurses deeper than `MAX_DEPTH`; allocates only for member names with escapes.
+//! Members stand in ascending order, so a name that occurs twice is found by looking one member back.
 //! Since control characters are refused, `\"` and `\\` are the only escapes that the canonical form has left.
 //! Spec: RFC 8785; member order by UTF-16 code units (its section 3.2.3).
 
