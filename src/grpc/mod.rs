@@ -2,6 +2,7 @@
 //!
 //! `v1` is generated from `proto/` by `cargo run -p codegen`; a test of that crate tells when it is stale.
 
+mod access;
 pub mod cert;
 pub mod quota;
 pub mod server;

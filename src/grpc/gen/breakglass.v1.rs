@@ -10,45 +10,56 @@ pub struct Request {
     #[prost(enumeration = "RequestState", tag = "2")]
     pub state: i32,
     /// JWS in General JSON Serialization (RFC 7515, section 7.2.1). The payload is the grant; the first signature
-    /// is the requester's, the others are the approvals and denials received so far.
+    /// is the requester's, the others are the approvals and denials received so far. Empty once the request has ended:
+    /// the audit log keeps it.
     #[prost(bytes = "vec", tag = "3")]
     pub jws: ::prost::alloc::vec::Vec<u8>,
-    /// When the daemon accepted the request.
+    /// When the daemon accepted the request. Absent once the request has ended.
     #[prost(message, optional, tag = "4")]
     pub filed_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// Last instant at which an approval counts (the grant's expires_at).
+    /// When the state ends by itself: the deadline for approvals while Pending, the JWT's exp from Authorized on. Absent
+    /// once the request has ended.
     #[prost(message, optional, tag = "5")]
-    pub approvals_until: ::core::option::Option<::prost_types::Timestamp>,
-    /// When `state` was entered.
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the request ended. Absent before.
     #[prost(message, optional, tag = "6")]
-    pub state_since: ::core::option::Option<::prost_types::Timestamp>,
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The profile asked for, as in the grant.
+    #[prost(string, tag = "7")]
+    pub profile: ::prost::alloc::string::String,
+    /// Who gets access: `sub` of the grant.
+    #[prost(string, tag = "8")]
+    pub subject: ::prost::alloc::string::String,
+    /// Who filed: `client_id` of the grant.
+    #[prost(string, tag = "9")]
+    pub client_id: ::prost::alloc::string::String,
     /// What the quorum still needs. Present while the state is Pending.
-    #[prost(message, optional, tag = "7")]
+    #[prost(message, optional, tag = "10")]
     pub missing: ::core::option::Option<Missing>,
-    /// The facts of the issuance. Present from Authorized on.
-    #[prost(message, optional, tag = "8")]
+    /// The facts of the issuance. Present in Authorized and Issued.
+    #[prost(message, optional, tag = "11")]
     pub issuance: ::core::option::Option<Issuance>,
-    /// Why the request ended without a JWT, or why its JWT was killed. Present in Denied, Killed and Failed.
-    #[prost(message, optional, tag = "9")]
+    /// Why an authorized request came to nothing. Present in Failed and Killed.
+    #[prost(message, optional, tag = "12")]
     pub failure: ::core::option::Option<Failure>,
-    /// Index of the audit log's entry that recorded the request: proves it with GetInclusionProof.
-    #[prost(uint64, tag = "10")]
-    pub log_index: u64,
 }
-/// Missing says what a quorum still needs, counted in persons.
+/// Missing says what a quorum still needs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Missing {
-    /// Persons whose approvals count already.
+    /// Persons who approved.
     #[prost(string, repeated, tag = "1")]
     pub approved_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Persons who could still approve this request.
+    /// Persons who denied.
     #[prost(string, repeated, tag = "2")]
+    pub denied_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Persons who could still approve: custodians in term with a seat in the formula, not excluded, not heard yet.
+    #[prost(string, repeated, tag = "3")]
     pub may_approve: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The fewest further persons with which the formula is satisfied.
-    #[prost(uint32, tag = "3")]
-    pub at_least: u32,
+    /// Who is needed, in words, such as "one of security, and one more of alice, bob". Empty when nobody is missing.
+    #[prost(string, tag = "4")]
+    pub in_words: ::prost::alloc::string::String,
 }
-/// Issuance holds the logged claims that the JWT is made of.
+/// Issuance holds what the log fixed when the quorum was complete.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Issuance {
     /// The JWT's `jti`; equal to the request's id.
@@ -66,6 +77,9 @@ pub struct Issuance {
     /// Index of the audit log's entry that authorized the issuance; the JWT names it in `breakglass.log.index`.
     #[prost(uint64, tag = "5")]
     pub log_index: u64,
+    /// How often the JWT was released to its requester.
+    #[prost(uint32, tag = "6")]
+    pub releases: u32,
 }
 /// Failure is the reason for which a request came to nothing.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -84,7 +98,7 @@ pub struct Failure {
 pub enum RequestState {
     /// Never sent by this version. A client treats it, and every number it does not know, as "ask a newer client".
     Unspecified = 0,
-    /// Filed; approvals are being collected until `approvals_until`.
+    /// Filed; approvals are being collected until `deadline`.
     Pending = 1,
     /// The quorum is complete and the intent is in the log; the HSM has not signed yet.
     Authorized = 2,
@@ -237,7 +251,8 @@ pub struct SubmitSignatureRequest {
     #[prost(string, tag = "1")]
     pub request_id: ::prost::alloc::string::String,
     /// JWS General JSON over the same grant bytes, with one or more signatures of typ `breakglass-approval+jws` or
-    /// `breakglass-denial+jws`. Signatures that the daemon holds already change nothing.
+    /// `breakglass-denial+jws`. The requester's signature and those that the daemon holds already change nothing. They
+    /// are taken in order; the first that is refused is the answer, and those before it stay counted.
     #[prost(bytes = "vec", tag = "2")]
     pub jws: ::prost::alloc::vec::Vec<u8>,
 }
@@ -400,7 +415,8 @@ pub mod access_service_client {
                 .insert(GrpcMethod::new("breakglass.v1.AccessService", "FileRequest"));
             self.inner.unary(req, path, codec).await
         }
-        /// GetRequest shows one request as it stands.
+        /// GetRequest shows one request as it stands. Custodians and auditors see all requests; others see their own, and
+        /// for all the rest the same answer as if there were none.
         pub async fn get_request(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequestRequest>,
@@ -575,7 +591,8 @@ pub mod access_service_server {
             tonic::Response<super::FileRequestResponse>,
             tonic::Status,
         >;
-        /// GetRequest shows one request as it stands.
+        /// GetRequest shows one request as it stands. Custodians and auditors see all requests; others see their own, and
+        /// for all the rest the same answer as if there were none.
         async fn get_request(
             &self,
             request: tonic::Request<super::GetRequestRequest>,

@@ -1,0 +1,3 @@
+//! `AccessService`: one file per operation.
+
+mod view;
