@@ -3,10 +3,16 @@
 //! `v1` is generated from `proto/` by `cargo run -p codegen`; a test of that crate tells when it is stale.
 
 mod access;
+pub mod api;
+mod audit;
 pub mod cert;
+mod charter;
+mod front;
 pub mod quota;
+mod roster;
 pub mod server;
 pub mod status;
+mod time;
 pub mod tls;
 mod typed;
 

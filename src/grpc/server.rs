@@ -72,6 +72,9 @@ pub enum ServerError {
     /// The descriptors of the API do not parse.
     #[error("the API's descriptors are damaged: this build is broken")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The daemon's certificate and key cannot be used.
+    #[error("TLS could not be set up with the daemon's certificate and key")]
+    Tls(#[from] rustls::Error),
     /// The transport failed.
     #[error("the gRPC server stopped")]
     Transport(#[from] tonic::transport::Error),

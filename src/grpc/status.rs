@@ -9,6 +9,10 @@ use std::fmt;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::domain::{Fault, Refusal};
+use crate::engine::EngineError;
+use crate::store::AppendError;
+
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "breakglass";
 
@@ -124,6 +128,60 @@ impl From<ServiceError> for Status {
             .collect();
         let details = ErrorDetails::with_error_info(error.reason, DOMAIN, metadata);
         Status::with_error_details(error.kind.code(), cut(error.message, MAX_MESSAGE), details)
+    }
+}
+
+impl From<&EngineError> for ServiceError {
+    fn from(error: &EngineError) -> Self {
+        let reason = error.reason();
+        let kind = match error {
+            EngineError::Refused(refusal) => return refused(refusal),
+            EngineError::NotYet(state) => {
+                return Self::new(Kind::FailedPrecondition, reason, error.to_string()).with("state", state);
+            }
+            EngineError::Overloaded
+            | EngineError::Stopping
+            | EngineError::Hsm(_)
+            | EngineError::Log(AppendError::Full | AppendError::Busy) => Kind::Unavailable,
+            EngineError::Latched(_) | EngineError::Clock(_) => Kind::FailedPrecondition,
+            EngineError::Log(AppendError::Conflict { .. }) => Kind::Aborted,
+            EngineError::Log(AppendError::Broken(_) | AppendError::TooLarge { .. })
+            | EngineError::Store(_)
+            | EngineError::Proof(_)
+            | EngineError::Randomness(_)
+            | EngineError::Start(_) => Kind::Internal,
+        };
+        tracing::warn!(error = error as &dyn std::error::Error, reason, "grpc.engine.failed");
+        Self::new(kind, reason, error.to_string())
+    }
+}
+
+/// A refusal says all it knows, the cause included: it is about the caller's own message.
+fn refused(refusal: &Refusal) -> ServiceError {
+    let kind = match refusal.fault() {
+        Fault::Invalid => Kind::InvalidArgument,
+        Fault::Denied => Kind::PermissionDenied,
+        Fault::Missing => Kind::NotFound,
+        Fault::Duplicate => Kind::AlreadyExists,
+        Fault::State => Kind::FailedPrecondition,
+        Fault::Limit => Kind::ResourceExhausted,
+    };
+    let mut message = refusal.to_string();
+    let mut cause = std::error::Error::source(refusal);
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    let error = ServiceError::new(kind, refusal.reason(), message);
+    match refusal {
+        Refusal::Duplicate(id) | Refusal::RequestUnknown(id) => error.with("request_id", id),
+        Refusal::ClockSkew { signed_at, now } => error.with("signed_at", signed_at).with("now", now),
+        Refusal::Cooldown { until } => error.with("until", until),
+        Refusal::TooManyOpen { limit, .. } | Refusal::TokenTooLarge { limit, .. } => {
+            error.with("limit", limit)
+        }
+        Refusal::WrongState(state) => error.with("state", state),
+        _ => error,
     }
 }
 

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeSet;
 
+use super::list::{closed_state, live_state};
 use crate::domain::charter::Charter;
+use crate::domain::event;
 use crate::domain::id::{PersonId, RequestId};
 use crate::domain::request::{Authorization, Closed, Life, Outcome, Request};
-use crate::domain::{event, time};
+use crate::grpc::time::{instant, seconds};
 use crate::grpc::v1;
 use crate::jose::Signature;
 
-/// A live request. `now` is in Unix seconds; without a charter nobody can approve.
-pub(super) fn live(request: &Request, charter: Option<&Charter>, now: i64) -> v1::Request {
+/// A live request. `now` is in Unix seconds.
+pub(super) fn live(request: &Request, charter: &Charter, now: i64) -> v1::Request {
     let grant = request.grant();
     let mut view = v1::Request {
         request_id: request.id().to_string(),
@@ -24,17 +26,13 @@ pub(super) fn live(request: &Request, charter: Option<&Charter>, now: i64) -> v1
         client_id: grant.client_id.to_string(),
         ..v1::Request::default()
     };
+    view.set_state(live_state(request.life()));
     match request.life() {
         Life::Pending { approvals, denials } => {
-            view.set_state(v1::RequestState::Pending);
-            view.missing = charter.map(|charter| missing(request, approvals, denials, charter, now));
+            view.missing = Some(missing(request, approvals, denials, charter, now));
         }
-        Life::Authorized(authorization) => {
-            view.set_state(v1::RequestState::Authorized);
-            view.issuance = Some(issuance(request.id(), authorization, 0));
-        }
+        Life::Authorized(authorization) => view.issuance = Some(issuance(request.id(), authorization, 0)),
         Life::Issued { authorization, releases, .. } => {
-            view.set_state(v1::RequestState::Issued);
             view.issuance = Some(issuance(request.id(), authorization, *releases));
         }
     }
@@ -43,16 +41,9 @@ pub(super) fn live(request: &Request, charter: Option<&Charter>, now: i64) -> v1
 
 /// A request that ended.
 pub(super) fn closed(id: RequestId, closed: &Closed) -> v1::Request {
-    let state = match closed.outcome {
-        Outcome::Denied => v1::RequestState::Denied,
-        Outcome::Withdrawn => v1::RequestState::Withdrawn,
-        Outcome::Lapsed => v1::RequestState::Lapsed,
-        Outcome::Expired => v1::RequestState::Expired,
-        Outcome::Failed(_) => v1::RequestState::Failed,
-    };
     v1::Request {
         request_id: id.to_string(),
-        state: state.into(),
+        state: closed_state(closed.outcome).into(),
         ended_at: Some(instant(closed.at)),
         profile: closed.profile.to_string(),
         subject: closed.sub.to_string(),
@@ -126,16 +117,4 @@ fn failure(why: event::Failure) -> v1::Failure {
         }
     };
     v1::Failure { reason: reason.to_owned(), message: message.to_owned() }
-}
-
-/// Whole Unix seconds.
-pub(super) fn seconds(seconds: i64) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds, nanos: 0 }
-}
-
-/// The log's milliseconds.
-pub(super) fn instant(at: time::Timestamp) -> prost_types::Timestamp {
-    let millis = at.millis();
-    let nanos = i32::try_from(millis.rem_euclid(1000)).unwrap_or_default() * 1_000_000;
-    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos }
 }

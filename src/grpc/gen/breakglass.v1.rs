@@ -1735,32 +1735,35 @@ pub struct GetDaemonResponse {
     /// Version of the program.
     #[prost(string, tag = "1")]
     pub software_version: ::prost::alloc::string::String,
-    /// The `iss` of all statements and JWTs.
+    /// The running process, as the audit log names it.
     #[prost(string, tag = "2")]
+    pub instance: ::prost::alloc::string::String,
+    /// The `iss` of all statements and JWTs.
+    #[prost(string, tag = "3")]
     pub issuer: ::prost::alloc::string::String,
     /// Version of the charter in force.
-    #[prost(uint64, tag = "3")]
+    #[prost(uint64, tag = "4")]
     pub charter_version: u64,
     /// base64url(SHA-256(charter payload)).
-    #[prost(string, tag = "4")]
+    #[prost(string, tag = "5")]
     pub charter_digest: ::prost::alloc::string::String,
     /// The charter is marked as a development charter: strict verifiers refuse its JWTs unless told otherwise.
-    #[prost(bool, tag = "5")]
+    #[prost(bool, tag = "6")]
     pub development: bool,
     /// Origin of the audit log, as in its checkpoints.
-    #[prost(string, tag = "6")]
+    #[prost(string, tag = "7")]
     pub log_origin: ::prost::alloc::string::String,
     /// Entries in the audit log.
-    #[prost(uint64, tag = "7")]
+    #[prost(uint64, tag = "8")]
     pub log_size: u64,
-    /// Name under which the charter knows the caller's certificate; empty for a stranger.
-    #[prost(string, tag = "8")]
-    pub caller: ::prost::alloc::string::String,
-    /// Issuance is refused until a person clears it: why, as a stable UPPER_SNAKE_CASE reason; empty if it is not.
+    /// Name of the caller: the person or tool of the charter that the certificate's key belongs to.
     #[prost(string, tag = "9")]
+    pub caller: ::prost::alloc::string::String,
+    /// Why nothing is decided until a person has looked, for people; empty if the daemon works.
+    #[prost(string, tag = "10")]
     pub latched: ::prost::alloc::string::String,
     /// The daemon's clock. Statements more than 60 seconds away from it are refused.
-    #[prost(message, optional, tag = "10")]
+    #[prost(message, optional, tag = "11")]
     pub now: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Generated client implementations.

@@ -32,7 +32,9 @@ fn an_edited_proto_is_noticed() {
     assert!(codegen::drift(root.path()).unwrap().is_empty());
 
     let edited = root.path().join("proto/breakglass/v1/request.proto");
-    let text = fs::read_to_string(&edited).unwrap().replace("uint32 at_least = 3", "uint32 at_least = 4");
+    let before = fs::read_to_string(&edited).unwrap();
+    let text = before.replace("uint32 releases = 6", "uint32 releases = 7");
+    assert_ne!(before, text);
     fs::write(&edited, text).unwrap();
     assert_eq!(codegen::drift(root.path()).unwrap().len(), 2);
 }

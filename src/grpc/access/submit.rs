@@ -1,0 +1,47 @@
+//! `SubmitSignature`: approvals and denials, which travel as one object.
+
+use tonic::{Request, Status};
+
+use super::{Access, parse_id, v1};
+use crate::domain::Refusal;
+use crate::domain::id::RequestId;
+use crate::domain::statement::MAX_STATEMENT_BYTES;
+use crate::engine::EngineError;
+use crate::jose::{GeneralJws, Typ};
+
+impl Access {
+    pub(super) async fn submit(
+        &self,
+        request: Request<v1::SubmitSignatureRequest>,
+    ) -> Result<v1::SubmitSignatureResponse, Status> {
+        let entered = self.front.enter(&request)?;
+        let message = request.into_inner();
+        let id = parse_id(&message.request_id)?;
+        let refused = |error: &EngineError| self.front.refused(&entered.caller, error);
+        let new = self.without_held(id, &message.jws).map_err(|error| refused(&error))?;
+        if let Some(new) = new {
+            let judged = self.front.engine.judge(entered.caller.actor(), id, &new).await;
+            judged.map_err(|error| refused(&error))?;
+        }
+        Ok(v1::SubmitSignatureResponse { request: self.after(&entered, id) })
+    }
+
+    /// The statement without the verdicts that the daemon holds already, so that sending a file twice is harmless;
+    /// `None` if nothing is left. Held is what has the same protected header (key, time and kind): the signature's own
+    /// bytes are malleable, and a verdict that is held has been verified.
+    fn without_held(&self, id: RequestId, bytes: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let mut jws = GeneralJws::parse(bytes, MAX_STATEMENT_BYTES).map_err(Refusal::from)?;
+        let held = self.front.engine.read(|state| {
+            let request = state.request(&id).filter(|request| request.payload() == jws.payload);
+            request.map(|request| request.statement().signatures).unwrap_or_default()
+        });
+        let before = jws.signatures.len();
+        jws.signatures.retain(|new| {
+            new.header().typ != Typ::Request && !held.iter().any(|old| old.protected() == new.protected())
+        });
+        if jws.signatures.len() == before {
+            return Ok(Some(bytes.to_vec()));
+        }
+        Ok((!jws.signatures.is_empty()).then(|| jws.to_json()))
+    }
+}
