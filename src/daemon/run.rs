@@ -12,11 +12,8 @@ use tokio::{
 use super::{devices, process};
 use crate::{
     config::DaemonConfig,
-    engine::{Engine, Options, Running, SystemClock},
-    grpc::{
-        server::{Limits, Server},
-        tls::{Identity, server_config},
-    },
+    engine::{Options, Running, SystemClock},
+    grpc::{api as grpc, tls::Identity},
     store::{SqliteStore, StoreOptions},
 };
 
@@ -25,7 +22,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let identity = Identity::from_files(&config.grpc.certificate, &config.grpc.key)?;
-    let grpc = TcpListener::bind(config.grpc.listen)
+    let grpc_listener = TcpListener::bind(config.grpc.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.grpc.listen))?;
     let http = TcpListener::bind(config.http.listen)
@@ -34,7 +31,12 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let (store, running) = start(config).await?;
     let engine = running.engine.clone();
     let stop = watch::Sender::new(false);
-    let services = tokio::spawn(grpc_server(engine.clone(), &identity, grpc, stop.subscribe())?);
+    let services = {
+        let (engine, stop) = (engine.clone(), stop.subscribe());
+        tokio::spawn(async move {
+            grpc::serve(engine, grpc_listener, &identity, grpc::Options::default(), stop).await
+        })
+    };
     drop(http);
     process::notify("READY=1");
     tracing::info!(instance = %engine.instance(), "breakglassd serves");
@@ -51,7 +53,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     if let Ok(store) = Arc::try_unwrap(store) {
         store.close().await;
     }
-    services?
+    Ok(services??)
 }
 
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
@@ -61,30 +63,6 @@ async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Runni
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
     Ok((store, running))
-}
-
-fn grpc_server(
-    engine: Engine,
-    identity: &Identity,
-    listener: TcpListener,
-    stop: watch::Receiver<bool>,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let tls = server_config(identity)?;
-    let known = {
-        let engine = engine.clone();
-        Arc::new(move |spki: &crate::jose::Digest| {
-            engine.read(|state| state.charter().is_some_and(|charter| charter.peer(spki).is_some()))
-        })
-    };
-    let (builder, _health) = crate::grpc::server::routes()?;
-    let routes = builder.routes();
-    drop(engine);
-    let server = Server { listener, tls, limits: Limits::default(), known };
-    Ok(async move { Ok(server.serve(routes, stopped(stop)).await?) })
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
 /// `--check`: everything that can be wrong before serving, without touching the log.
