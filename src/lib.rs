@@ -15,4 +15,5 @@ pub mod http;
 pub mod jose;
 pub mod piv;
 pub mod store;
+pub mod telemetry;
 pub mod tlog;

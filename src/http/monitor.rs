@@ -1,0 +1,156 @@
+//! What is watched all the time: tokens as they are issued, and the health of devices and log.
+//!
+//! Invariants: at most one canary signature is on its way to each device, so that one that hangs costs one thread; a
+//! token is counted once.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::{sync::broadcast::error::RecvError, sync::watch, task::JoinHandle};
+
+use super::Settings;
+use crate::{
+    domain::{
+        charter::KeyState,
+        id::RequestId,
+        request::{Life, Outcome, Request},
+    },
+    engine::Engine,
+    hsm::{HealthReport, HsmError},
+    store::AppendError,
+    telemetry::{Canary, Device, Metrics},
+};
+
+/// Watches until it is dropped.
+pub(super) async fn run(
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+    log_fault: watch::Sender<Option<&'static str>>,
+) {
+    tokio::join!(
+        issuances(&engine, &metrics),
+        examine(&engine, &metrics, &settings, Device::Issuing),
+        examine(&engine, &metrics, &settings, Device::Log),
+        writable(&engine, &settings, &log_fault),
+    );
+}
+
+/// Counts what is issued, and how long it took.
+async fn issuances(engine: &Engine, metrics: &Metrics) {
+    let mut changes = engine.changes();
+    // What was issued before this process watched is not its own.
+    let mut counted: HashSet<RequestId> =
+        engine.read(|state| state.requests().filter(|request| is_issued(request)).map(Request::id).collect());
+    loop {
+        match changes.recv().await {
+            Ok(id) => count(engine, metrics, id, &mut counted),
+            Err(RecvError::Lagged(_)) => {
+                let issued: Vec<RequestId> = engine.read(|state| {
+                    state.requests().filter(|request| is_issued(request)).map(Request::id).collect()
+                });
+                for id in issued {
+                    count(engine, metrics, id, &mut counted);
+                }
+                counted.retain(|id| engine.read(|state| state.request(id).is_some()));
+            }
+            // The engine has stopped; nothing more will happen.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+fn is_issued(request: &Request) -> bool {
+    matches!(request.life(), Life::Issued { .. })
+}
+
+fn count(engine: &Engine, metrics: &Metrics, id: RequestId, counted: &mut HashSet<RequestId>) {
+    enum Found {
+        Issued(i64),
+        Failed,
+        Over,
+        Other,
+    }
+    let found = engine.read(|state| match (state.request(&id).map(Request::life), state.closed(&id)) {
+        (Some(Life::Issued { authorization, .. }), _) => Found::Issued(authorization.since.millis()),
+        (None, Some(closed)) if matches!(closed.outcome, Outcome::Failed(_)) => Found::Failed,
+        (None, _) => Found::Over,
+        _ => Found::Other,
+    });
+    match found {
+        Found::Issued(since) if counted.insert(id) => {
+            let took = u64::try_from(engine.now().millis() - since).unwrap_or(0);
+            metrics.issued(Duration::from_millis(took));
+        }
+        Found::Failed => {
+            counted.remove(&id);
+            metrics.issuance_failed();
+        }
+        Found::Over => {
+            counted.remove(&id);
+        }
+        Found::Issued(_) | Found::Other => {}
+    }
+}
+
+/// Has a device make a canary signature, again and again.
+async fn examine(engine: &Engine, metrics: &Metrics, settings: &Settings, device: Device) {
+    loop {
+        let mut attempt = canary(engine, device);
+        let canary = match &mut attempt {
+            None => Canary::Failed { reason: "NO_ACTIVE_KEY" },
+            Some(attempt) => match tokio::time::timeout(settings.canary, &mut *attempt).await {
+                Ok(Ok(Ok(report))) => Canary::Healthy { latency: report.latency },
+                Ok(Ok(Err(error))) => {
+                    tracing::warn!(
+                        device = device.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "the canary failed"
+                    );
+                    Canary::Failed { reason: error.reason() }
+                }
+                Ok(Err(_)) => Canary::Failed { reason: "HSM_FAULT" },
+                Err(_) => {
+                    tracing::warn!(device = device.as_str(), "the device does not answer");
+                    Canary::Failed { reason: "HSM_SILENT" }
+                }
+            },
+        };
+        metrics.canary(device, canary);
+        if let Some(attempt) = attempt.filter(|attempt| !attempt.is_finished()) {
+            // One that hangs is waited for: more of them would only hold more threads.
+            let _ = attempt.await;
+        }
+        tokio::time::sleep(settings.canary_every).await;
+    }
+}
+
+type Attempt = JoinHandle<Result<HealthReport, HsmError>>;
+
+/// Starts a canary signature; `None` if the charter has no active key to make it with.
+fn canary(engine: &Engine, device: Device) -> Option<Attempt> {
+    let keys = engine.keys().clone();
+    match device {
+        Device::Log => Some(tokio::task::spawn_blocking(move || keys.log.health())),
+        Device::Issuing => {
+            let kid = engine.read(|state| {
+                let mut listed = state.charter()?.document().issuing_keys.iter();
+                Some(listed.find(|key| key.state == KeyState::Active)?.key.thumbprint())
+            })?;
+            Some(tokio::task::spawn_blocking(move || keys.issuing.health(&kid)))
+        }
+    }
+}
+
+/// Asks the log again and again whether it would take an entry; an append of nothing writes nothing.
+async fn writable(engine: &Engine, settings: &Settings, fault: &watch::Sender<Option<&'static str>>) {
+    loop {
+        let store = engine.store();
+        let found = match store.append(store.size(), &[]).await {
+            // Somebody was faster, which is as good.
+            Ok(()) | Err(AppendError::Conflict { .. }) => None,
+            Err(error) => Some(error.reason()),
+        };
+        fault.send_replace(found);
+        tokio::time::sleep(settings.canary_every).await;
+    }
+}

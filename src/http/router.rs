@@ -1,0 +1,168 @@
+//! Which path is answered by what, and what every answer has in common.
+//!
+//! Invariants: GET and HEAD only; every answer says `nosniff`, is counted by its route's pattern, and is made within
+//! [`Settings::answer`](super::Settings::answer).
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Shared,
+    discovery::{Document, JWKS_PATH},
+    health, log,
+};
+use crate::{
+    domain::request::Life,
+    telemetry::{CONTENT_TYPE, Moment},
+};
+
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+/// Keys and discovery change with the charter only; a verifier that is to forget a key is told so, not left to expire.
+const CACHED: &str = "public, max-age=300";
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    // One handler finds the route, because an issuer's path, which the charter may change, is part of it.
+    Router::new().fallback(answer).layer(middleware::from_fn(common)).with_state(shared)
+}
+
+/// What a path means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Discovery,
+    Jwks,
+    Health,
+    Ready,
+    Metrics,
+    Checkpoint,
+    Unknown,
+}
+
+impl Route {
+    /// The pattern, for the metrics.
+    const fn pattern(self) -> &'static str {
+        match self {
+            Self::Discovery => "/.well-known/",
+            Self::Jwks => JWKS_PATH,
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::Checkpoint => "/checkpoint",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// `issuer_path` is what the issuer's URL has after its authority: a proxy in front may leave it on or take it off.
+    fn of(path: &str, issuer_path: &str) -> Self {
+        // RFC 8414 section 3.1 puts the issuer's path behind the well-known one.
+        let inserted = path.strip_prefix(OAUTH).or_else(|| path.strip_prefix(OPENID));
+        if inserted.is_some_and(|rest| rest.is_empty() || rest == issuer_path) {
+            return Self::Discovery;
+        }
+        match path.strip_prefix(issuer_path).unwrap_or(path) {
+            OPENID | OAUTH => return Self::Discovery,
+            JWKS_PATH => return Self::Jwks,
+            _ => {}
+        }
+        match path {
+            JWKS_PATH => Self::Jwks,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            "/checkpoint" => Self::Checkpoint,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let documents = shared.documents.current(&shared.engine);
+    let issuer_path = documents.as_ref().map_or("", |documents| documents.path.as_str());
+    let route = Route::of(uri.path(), issuer_path);
+    let making = async {
+        if route != Route::Unknown && !matches!(method, Method::GET | Method::HEAD) {
+            let allow = [(header::ALLOW, "GET, HEAD")];
+            return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD\n").into_response();
+        }
+        match (route, &documents) {
+            (Route::Discovery, Some(documents)) => cacheable(&documents.discovery, &headers),
+            (Route::Jwks, Some(documents)) => cacheable(&documents.jwks, &headers),
+            (Route::Discovery | Route::Jwks, None) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "NO_CHARTER\n").into_response()
+            }
+            (Route::Health, _) => "alive\n".into_response(),
+            (Route::Ready, _) => health::ready(&shared),
+            (Route::Metrics, _) => metrics(&shared).await,
+            (Route::Checkpoint, _) => log::checkpoint(&shared).await,
+            (Route::Unknown, _) => (StatusCode::NOT_FOUND, "there is nothing here\n").into_response(),
+        }
+    };
+    let late = || (StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT\n").into_response();
+    let response = tokio::time::timeout(shared.settings.answer, making).await.unwrap_or_else(|_| late());
+    shared.metrics.http(route.pattern(), response.status().as_u16());
+    response
+}
+
+/// A document with its tag, or 304 if the client has it already.
+fn cacheable(document: &Document, headers: &HeaderMap) -> Response {
+    let common = [
+        (header::ETAG, document.etag.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static(CACHED)),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    ];
+    if has(headers, &document.etag) {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    (common, document.bytes.clone()).into_response()
+}
+
+/// Whether `If-None-Match` names this tag; compared weakly, as RFC 9110 section 13.1.2 says.
+fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+}
+
+/// Gauges are read when they are asked for: a number that is served is true.
+async fn metrics(shared: &Shared) -> Response {
+    let engine = &shared.engine;
+    let mut moment = Moment {
+        log_size: engine.store().size(),
+        latched: engine.latch().reason().is_some(),
+        ..Moment::default()
+    };
+    if let Ok(Some(checkpoint)) = engine.store().latest_checkpoint().await {
+        moment.checkpoint_size = checkpoint.unverified().size;
+    }
+    engine.read(|state| {
+        for request in state.requests() {
+            match request.life() {
+                Life::Pending { .. } => moment.pending += 1,
+                Life::Authorized(_) => moment.authorized += 1,
+                Life::Issued { .. } => moment.issued += 1,
+            }
+        }
+        if let Some(charter) = state.charter() {
+            moment.charter_version = charter.document().version;
+            moment.charter_expires = charter.document().expires_at;
+        }
+    });
+    shared.metrics.set(&moment);
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.encode()).into_response()
+}
+
+/// Headers of every answer.
+async fn common(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
