@@ -95,7 +95,7 @@ impl State {
         let digest = Digest::of(&statement.payload);
         let charter =
             Charter::genesis(statement.clone(), digest).map_err(|_| "the charter in it is not valid")?;
-        self.charter = Some(charter);
+        self.charter = Some(std::sync::Arc::new(charter));
         self.evidence.clear();
         Ok(())
     }

@@ -2,7 +2,10 @@
 //!
 //! Invariants: equal logs give equal states, byte for byte when serialised; nothing here is the truth, the log is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +26,7 @@ const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
 pub struct State {
     pub(super) size: u64,
     pub(super) last: Timestamp,
-    pub(super) charter: Option<Charter>,
+    pub(super) charter: Option<Arc<Charter>>,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) closed: BTreeMap<RequestId, Closed>,
     pub(super) cooldowns: BTreeMap<(PrincipalId, ProfileId), i64>,
@@ -79,7 +82,7 @@ impl TryFrom<Stored> for State {
         Ok(Self {
             size: stored.size,
             last: stored.last,
-            charter: charter.transpose()?,
+            charter: charter.transpose()?.map(Arc::new),
             deadlines: requests.iter().map(|(id, request)| (request.deadline(), *id)).collect(),
             evictions: closed.iter().map(|(id, closed)| (closed.until, *id)).collect(),
             requests,
@@ -106,7 +109,13 @@ impl State {
     /// The charter in force.
     #[must_use]
     pub fn charter(&self) -> Option<&Charter> {
-        self.charter.as_ref()
+        self.charter.as_deref()
+    }
+
+    /// The charter in force, to be kept beyond the state's next change.
+    #[must_use]
+    pub fn shared_charter(&self) -> Option<Arc<Charter>> {
+        self.charter.clone()
     }
 
     /// A live request.

@@ -3,12 +3,12 @@
 //! Invariant: signatures are verified here, on the caller's task, with keys of the charter in force; the queue decides
 //! authority anew against the newest state.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Decided, Engine, EngineError};
 use crate::{
     domain::{
-        Command, Refusal,
+        Command, Refusal, State,
         charter::Charter,
         event::Actor,
         id::RequestId,
@@ -26,9 +26,9 @@ impl Engine {
         Ok(GeneralJws::parse(bytes, MAX_STATEMENT_BYTES).map_err(Refusal::from)?)
     }
 
-    /// The charter in force. Copied, so that signatures are verified without holding up the queue.
-    pub fn charter(&self) -> Result<Charter, EngineError> {
-        Ok(self.read(|state| state.charter().cloned()).ok_or(Refusal::NoCharter)?)
+    /// The charter in force. Shared, so that signatures are verified without holding up the queue.
+    pub fn charter(&self) -> Result<Arc<Charter>, EngineError> {
+        Ok(self.read(State::shared_charter).ok_or(Refusal::NoCharter)?)
     }
 
     /// Files a request.
