@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     detail::Detail,
+    exact,
     id::{Audience, Incident, Issuer, Nonce, PrincipalId, ProfileId, RequestId},
 };
 use crate::jose::{Digest, JoseError, P256PublicKey, json};
@@ -114,7 +115,7 @@ pub enum GrantError {
 impl Grant {
     /// Parses the exact bytes that were signed.
     pub fn parse(bytes: &[u8]) -> Result<Self, GrantError> {
-        let grant: Self = json::parse(bytes, MAX_GRANT_BYTES)?;
+        let grant: Self = exact::parse(bytes, MAX_GRANT_BYTES)?;
         if !(1..=MAX_TTL).contains(&grant.ttl) {
             return Err(GrantError::Times("ttl must be between 1 second and a day"));
         }

@@ -12,6 +12,7 @@ pub mod detail;
 pub mod event;
 pub mod evidence;
 pub mod evolve;
+mod exact;
 pub mod grant;
 pub mod id;
 pub mod quorum;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     charter::Rules,
+    exact,
     grant::{Grant, MAX_GRANT_BYTES},
     id::{Issuer, Nonce, RequestId},
     refusal::Refusal,
@@ -143,7 +144,7 @@ pub struct SignedAboutRequest {
 impl SignedAboutRequest {
     /// Verifies a statement of the expected type.
     pub fn verify(jws: GeneralJws, rules: &Rules, expected: Typ) -> Result<Self, Refusal> {
-        let about = json::parse(&jws.payload, MAX_GRANT_BYTES)?;
+        let about = exact::parse(&jws.payload, MAX_GRANT_BYTES)?;
         let [signature] = jws.signatures.as_slice() else {
             return Err(Refusal::NotOneSignature);
         };

@@ -45,15 +45,34 @@ pub struct Killed {
     pub requests: BTreeSet<RequestId>,
 }
 
-/// The `iat` of each token seen, until it expires: a second token of one jti shows that a key is abused.
+/// The `iat` of each token seen: a second token of one jti shows that a key is abused.
+///
+/// Remembered until no other token of the jti could be valid any more, which is longer than the token itself lives.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(BTreeMap<RequestId, (i64, i64)>);
+pub struct Seen {
+    iats: BTreeMap<RequestId, i64>,
+    /// When each may be forgotten, Unix seconds.
+    ends: BTreeSet<(i64, RequestId)>,
+}
+
+/// Seconds between the earliest and the latest time at which a token could be minted on the same approvals.
+const MINT_SPAN: i64 = SKEW + MINT_WITHIN + SKEW;
 
 impl Seen {
     fn admit(&mut self, claims: &Claims, now: i64) -> Result<(), Rejection> {
-        self.0.retain(|_, (_, exp)| *exp + SKEW >= now);
-        let (iat, _) = *self.0.entry(claims.jti).or_insert((claims.iat, claims.exp));
-        if iat == claims.iat { Ok(()) } else { Err(Rejection::MintedTwice) }
+        while let Some((end, jti)) = self.ends.first().copied().filter(|(end, _)| *end < now) {
+            self.ends.remove(&(end, jti));
+            self.iats.remove(&jti);
+        }
+        match self.iats.get(&claims.jti) {
+            Some(iat) if *iat == claims.iat => Ok(()),
+            Some(_) => Err(Rejection::MintedTwice),
+            None => {
+                self.iats.insert(claims.jti, claims.iat);
+                self.ends.insert((claims.exp.saturating_add(MINT_SPAN), claims.jti));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -173,6 +192,7 @@ pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, R
     }
     let grant = Grant::parse(&private.approvals.payload)?;
     let permit = charter.permits(&grant)?;
+    permit.in_term(claims.iat)?;
     let approvers = approvers(charter, &grant, &permit, &private.approvals, claims.iat)?;
     let quorums = charter.quorums(&grant.profile).ok_or(Rejection::Quorum)?;
     if !quorums.approve.satisfied_by(&approvers) {
@@ -260,7 +280,8 @@ fn minted_in_time(grant: &Grant, statement: &GeneralJws, iat: i64) -> Result<(),
 
 fn not_killed(view: &View<'_>, claims: &Claims) -> Result<(), Rejection> {
     let Some(killed) = view.killed else { return Ok(()) };
-    if view.now.saturating_sub(killed.as_of) > killed.max_stale {
+    // A view from the future is one whose clock was set back since: nobody knows its age.
+    if !(-SKEW..=killed.max_stale).contains(&view.now.saturating_sub(killed.as_of)) {
         return Err(Rejection::Stale);
     }
     if killed.requests.contains(&claims.jti) { Err(Rejection::Killed) } else { Ok(()) }

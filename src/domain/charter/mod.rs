@@ -23,10 +23,11 @@ pub use holders::{Holder, KeyKind};
 pub use permits::{NotPermitted, Permit};
 
 use super::{
+    exact,
     id::{PersonId, ProfileId},
     quorum::Quorum,
 };
-use crate::jose::{Digest, GeneralJws, json};
+use crate::jose::{Digest, GeneralJws};
 
 /// A charter's JWS at most, in bytes: with its envelope it has to fit one log entry.
 pub const MAX_CHARTER_BYTES: usize = 60_000;
@@ -53,7 +54,7 @@ pub struct ProfileQuorums {
 impl Rules {
     /// Parses and checks a charter's payload.
     pub fn parse(payload: &[u8]) -> Result<Self, CharterError> {
-        let document: Document = json::parse(payload, MAX_CHARTER_BYTES)?;
+        let document: Document = exact::parse(payload, MAX_CHARTER_BYTES)?;
         check::check(document, Digest::of(payload))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     KeyKind, Rules,
-    document::{Client, Profile, RequesterKey, Role},
+    document::{Client, Person, Profile, RequesterKey, Role, Term},
     holders::Holder,
 };
 use crate::{
@@ -25,6 +25,15 @@ pub struct Permit<'a> {
     pub requester: &'a Holder,
     /// Persons who do not count towards the quorum: those behind the signature, `sub`, `act` and the `cnf` key.
     pub excluded: BTreeSet<PersonId>,
+    /// When the requester and `sub` may ask at all.
+    terms: [Term; 2],
+}
+
+impl Permit<'_> {
+    /// Whether the requester and `sub` are still in term: both when they ask and when the token is minted.
+    pub fn in_term(&self, at: i64) -> Result<(), NotPermitted> {
+        if self.terms.iter().all(|term| term.covers(at)) { Ok(()) } else { Err(NotPermitted::Requester) }
+    }
 }
 
 /// Why a grant is not permitted. Each has a stable reason.
@@ -52,7 +61,7 @@ pub enum NotPermitted {
     #[error("the deadline for approvals is further away than the profile allows")]
     Window,
     /// The key is nobody's, or its holder may not ask.
-    #[error("the key that signs the request belongs to no requester in term")]
+    #[error("the key that signs the request belongs to no requester in term, or sub is out of term")]
     Requester,
     /// The wrong kind of key.
     #[error("the profile demands another kind of requester key")]
@@ -94,7 +103,8 @@ impl NotPermitted {
 }
 
 impl Rules {
-    /// Whether the charter permits this grant; terms are judged at the time of asking.
+    /// Whether the charter permits this grant; terms are judged at the time of asking, which the requester states: the
+    /// caller judges them again at a time that he knows ([`Permit::in_term`]).
     pub fn permits(&self, grant: &Grant) -> Result<Permit<'_>, NotPermitted> {
         let refuse_unless = |ok: bool, why| if ok { Ok(()) } else { Err(why) };
         refuse_unless(grant.charter == self.digest, NotPermitted::Charter)?;
@@ -109,7 +119,7 @@ impl Rules {
         let window = grant.expires_at.saturating_sub(grant.requested_at);
         refuse_unless(window <= i64::from(profile.approval_window), NotPermitted::Window)?;
         let requester = self.holder(&grant.requester_key).ok_or(NotPermitted::Requester)?;
-        refuse_unless(requester.has(Role::Requester, grant.requested_at), NotPermitted::Requester)?;
+        refuse_unless(requester.roles.contains(&Role::Requester), NotPermitted::Requester)?;
         let kind = match requester.kind {
             KeyKind::File => RequesterKey::File,
             KeyKind::Piv { .. } => RequesterKey::Piv,
@@ -118,22 +128,23 @@ impl Rules {
         refuse_unless(grant.client_id == requester.principal, NotPermitted::ClientId)?;
         let subject = self.subject(grant)?;
         self.confirmation(grant)?;
-        let excluded = requester.persons.iter().cloned().chain(subject).collect();
-        Ok(Permit { profile, requester, excluded })
+        let excluded = requester.persons.iter().chain(subject.map(|person| &person.id)).cloned().collect();
+        let terms = [requester.term, subject.map_or(requester.term, |person| person.term)];
+        let permit = Permit { profile, requester, excluded, terms };
+        permit.in_term(grant.requested_at)?;
+        Ok(permit)
     }
 
     /// The person that `sub` is, unless the client files for itself.
-    fn subject(&self, grant: &Grant) -> Result<Option<PersonId>, NotPermitted> {
+    fn subject(&self, grant: &Grant) -> Result<Option<&Person>, NotPermitted> {
         let person = grant.sub.as_person();
         if grant.sub == grant.client_id {
-            return Ok(self.person(&person).map(|person| person.id.clone()));
+            return Ok(self.person(&person));
         }
         let client = self.client(&grant.client_id).ok_or(NotPermitted::Subject)?;
         let record = self.person(&person).ok_or(NotPermitted::Subject)?;
-        let may = client.subjects.contains(&person)
-            && record.roles.contains(&Role::Requester)
-            && record.term.covers(grant.requested_at);
-        if may { Ok(Some(person)) } else { Err(NotPermitted::Subject) }
+        let may = client.subjects.contains(&person) && record.roles.contains(&Role::Requester);
+        if may { Ok(Some(record)) } else { Err(NotPermitted::Subject) }
     }
 
     fn client(&self, id: &PrincipalId) -> Option<&Client> {

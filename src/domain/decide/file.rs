@@ -23,6 +23,7 @@ pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> 
     let grant = signed.grant();
     let permit = charter.permits(grant)?;
     let now = context.now.seconds();
+    permit.in_term(now)?;
     if signed.signed_at() != grant.requested_at {
         return Err(Refusal::TimesDiffer);
     }

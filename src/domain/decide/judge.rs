@@ -50,7 +50,7 @@ pub(super) fn decide(
             Ok(events)
         }
         Verdict::Approve => {
-            may_approve(charter, request, &person, &signature)?;
+            may_approve(charter, request, &person, &signature, now)?;
             let mut all: Vec<Signature> = approvals.clone();
             if person_in(charter, approvals, &person) {
                 // The one reason to sign again: the quorum is there, but its newest approval is too old to mint on.
@@ -93,8 +93,10 @@ fn may_approve(
     request: &Request,
     person: &PersonId,
     signature: &Signature,
+    now: i64,
 ) -> Result<(), Refusal> {
     let permit = charter.permits(request.grant())?;
+    permit.in_term(now)?;
     if permit.excluded.contains(person) {
         return Err(Refusal::SelfApproval(person.to_string()));
     }

@@ -1,0 +1,13 @@
+//! The pure core, judged from outside: by a naive model of it, by thieves, and by an auditor.
+//!
+//! Everything here is a function of values: keys are made from names, and time is a number that the test chooses.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stand outside test functions, which clippy's exception covers"
+)]
+
+mod kit;
+mod strict;
