@@ -72,7 +72,9 @@ pub fn main() -> std::process::ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     process::forbid_core_dumps();
     let config = DaemonConfig::load(&arguments.config)?;
-    process::start_tracing(config.tracing);
+    // A person who runs a command wants its answer; the journal of the daemon wants the story.
+    let level = if arguments.command.is_none() && !arguments.check { "info" } else { "error" };
+    process::start_tracing(config.tracing, level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match arguments.command {

@@ -2,9 +2,7 @@
 
 use std::io::Write as _;
 
-use tracing_subscriber::EnvFilter;
-
-use crate::config::TracingFormat;
+use crate::{config::TracingFormat, telemetry};
 
 /// A core dump would hold PINs and tokens.
 pub(super) fn forbid_core_dumps() {
@@ -14,14 +12,14 @@ pub(super) fn forbid_core_dumps() {
     }
 }
 
-/// Log lines go to standard error, filtered by `RUST_LOG` (`info` by default).
-pub(super) fn start_tracing(format: TracingFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,cryptoki=off"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        TracingFormat::Plain => builder.with_ansi(false).init(),
-        TracingFormat::Json => builder.json().init(),
-    }
+/// Log lines go to standard error, filtered by `RUST_LOG` if that is set.
+pub(super) fn start_tracing(format: TracingFormat, level: &str) -> anyhow::Result<()> {
+    let format = match format {
+        TracingFormat::Plain => telemetry::Format::Plain,
+        TracingFormat::Json => telemetry::Format::Json,
+    };
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned());
+    Ok(telemetry::init(format, &filter)?)
 }
 
 /// Says what happened, with all causes.

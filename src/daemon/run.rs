@@ -14,7 +14,9 @@ use crate::{
     config::DaemonConfig,
     engine::{Options, Running, SystemClock},
     grpc::{api as grpc, tls::Identity},
+    http,
     store::{SqliteStore, StoreOptions},
+    telemetry::Metrics,
 };
 
 /// Opens everything, serves, and drains at SIGTERM or SIGINT.
@@ -25,7 +27,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let grpc_listener = TcpListener::bind(config.grpc.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.grpc.listen))?;
-    let http = TcpListener::bind(config.http.listen)
+    let http_listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.http.listen))?;
     let (store, running) = start(config).await?;
@@ -37,7 +39,10 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
             grpc::serve(engine, grpc_listener, &identity, grpc::Options::default(), stop).await
         })
     };
-    drop(http);
+    let pages = {
+        let metrics = Arc::new(Metrics::default());
+        tokio::spawn(http::serve(http_listener, engine.clone(), metrics, stopped(stop.subscribe())))
+    };
     process::notify("READY=1");
     tracing::info!(instance = %engine.instance(), "breakglassd serves");
     tokio::select! {
@@ -47,13 +52,14 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     process::notify("STOPPING=1");
     tracing::info!("stopping: what is queued is still decided");
     stop.send_replace(true);
-    let services = services.await;
+    let (services, pages) = (services.await, pages.await);
     running.stop().await;
     drop(engine);
     if let Ok(store) = Arc::try_unwrap(store) {
         store.close().await;
     }
-    Ok(services??)
+    services??;
+    Ok(pages??)
 }
 
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
@@ -63,6 +69,10 @@ async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Runni
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
     Ok((store, running))
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
 /// `--check`: everything that can be wrong before serving, without touching the log.
