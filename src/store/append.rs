@@ -4,15 +4,15 @@
 //! describes durable entries. Dropping the future at any point is safe: the session it used is thrown away, and the
 //! next writer reads back what is there.
 
-use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::SqliteStore;
 use super::error::{AppendError, StoreError};
 use super::open::{load_frontier, writer_options};
+use super::reserve::Reserve;
 use super::rows::to_sql;
 use crate::tlog::{Frontier, MAX_ENTRY_BYTES, MAX_SIZE, leaf_hash};
-use sqlx::ConnectOptions as _;
 
 /// Bytes of entries bound to one statement; bounds the copies that the driver makes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
@@ -22,14 +22,24 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Writer {
     /// `None` after a failed or abandoned write: its state is unknown, a new connection's is not.
     entries: Option<SqliteConnection>,
+    /// The same for derived data.
     pub(super) derived: Option<SqliteConnection>,
+    pub(super) reserve: Reserve,
     /// Latched: why nothing is written until a restart.
     pub(super) broken: Option<String>,
 }
 
 impl Writer {
-    pub(super) fn new(entries: SqliteConnection, derived: SqliteConnection) -> Self {
-        Self { entries: Some(entries), derived: Some(derived), broken: None }
+    pub(super) fn new(entries: SqliteConnection, derived: SqliteConnection, reserve: Reserve) -> Self {
+        Self { entries: Some(entries), derived: Some(derived), reserve, broken: None }
+    }
+
+    /// Remembers a failure after which the disk cannot be relied on.
+    pub(super) fn latch(&mut self, error: &AppendError) {
+        if let AppendError::Broken(why) = error {
+            tracing::error!(%why, "the log is broken; nothing more is written until a restart");
+            self.broken.get_or_insert_with(|| why.clone());
+        }
     }
 
     pub(super) async fn close(self) {
@@ -46,6 +56,15 @@ impl SqliteStore {
     ///
     /// On `Ok` they are durable, and have the indices `expected_size ..`. An empty batch only compares the size.
     pub async fn append(&self, expected_size: u64, entries: &[Vec<u8>]) -> Result<(), AppendError> {
+        self.append_as(expected_size, entries, false).await
+    }
+
+    /// The same for kills and lifts: on a full disk they are written into space that was kept for them.
+    pub async fn append_reserved(&self, expected_size: u64, entries: &[Vec<u8>]) -> Result<(), AppendError> {
+        self.append_as(expected_size, entries, true).await
+    }
+
+    async fn append_as(&self, expected: u64, entries: &[Vec<u8>], reserved: bool) -> Result<(), AppendError> {
         for (position, entry) in entries.iter().enumerate() {
             if entry.len() > MAX_ENTRY_BYTES {
                 return Err(AppendError::TooLarge { position, bytes: entry.len() });
@@ -55,15 +74,20 @@ impl SqliteStore {
         if let Some(why) = &writer.broken {
             return Err(AppendError::Broken(why.clone()));
         }
-        match self.append_locked(&mut writer, expected_size, entries).await {
-            Ok(()) => Ok(()),
-            Err(AppendError::Broken(why)) => {
-                tracing::error!(%why, "the log is broken; no more appends until a restart");
-                writer.broken = Some(why.clone());
-                Err(AppendError::Broken(why))
-            }
-            Err(error) => Err(error),
+        // Put back first: what a kill was promised is not spent on anything else.
+        let may_write = writer.reserve.restore() || reserved;
+        let mut done = if may_write {
+            self.append_locked(&mut writer, expected, entries).await
+        } else {
+            Err(AppendError::Full)
+        };
+        if reserved && matches!(done, Err(AppendError::Full)) && writer.reserve.release() {
+            done = self.append_locked(&mut writer, expected, entries).await;
         }
+        if let Err(error) = &done {
+            writer.latch(error);
+        }
+        done
     }
 
     async fn append_locked(

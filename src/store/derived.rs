@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::SqliteStore;
 use super::append::{Nodes, Writer};
-use super::error::StoreError;
+use super::error::{AppendError, StoreError, is_busy};
 use super::open::writer_options;
 use super::rows::{self, from_sql, to_sql};
 use crate::tlog::{self, Frontier, Hash, SignedCheckpoint, leaf_hash};
@@ -42,21 +42,8 @@ impl SqliteStore {
         }
         let mut writer = self.writer.lock().await;
         let mut connection = self.derived_connection(&mut writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
-            .bind(to_sql(head.size))
-            .bind(checkpoint.to_string())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query(
-            "DELETE FROM checkpoint WHERE size NOT IN (SELECT size FROM checkpoint ORDER BY size DESC LIMIT ?1)",
-        )
-        .bind(CHECKPOINTS_KEPT)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        writer.derived = Some(connection);
-        Ok(())
+        let done = insert_checkpoint(&mut connection, checkpoint).await;
+        writer.finish_derived(connection, done)
     }
 
     /// The stored checkpoint of the greatest size.
@@ -69,23 +56,8 @@ impl SqliteStore {
         self.check_snapshot(snapshot).await?;
         let mut writer = self.writer.lock().await;
         let mut connection = self.derived_connection(&mut writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("INSERT OR REPLACE INTO snapshot (size, root, digest, bytes) VALUES (?1, ?2, ?3, ?4)")
-            .bind(to_sql(snapshot.size))
-            .bind(snapshot.root.as_bytes().as_slice())
-            .bind(snapshot.digest.as_slice())
-            .bind(snapshot.bytes.as_slice())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query(
-            "DELETE FROM snapshot WHERE size NOT IN (SELECT size FROM snapshot ORDER BY size DESC LIMIT ?1)",
-        )
-        .bind(SNAPSHOTS_KEPT)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        writer.derived = Some(connection);
-        Ok(())
+        let done = insert_snapshot(&mut connection, snapshot).await;
+        writer.finish_derived(connection, done)
     }
 
     /// The newest snapshot, held against the tree. The caller checks its digest against the log's entry about it.
@@ -112,15 +84,9 @@ impl SqliteStore {
     pub async fn rebuild_nodes(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let mut connection = self.derived_connection(&mut writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM node").execute(&mut *transaction).await?;
-        let rebuilt = insert_all_nodes(&mut transaction).await?;
-        if rebuilt != *self.frontier.borrow() {
-            return Err(StoreError::corrupt("the entries do not lead to the root that the log had"));
-        }
-        transaction.commit().await?;
-        writer.derived = Some(connection);
-        Ok(())
+        let expected = self.frontier();
+        let done = replace_nodes(&mut connection, &expected).await;
+        writer.finish_derived(connection, done)
     }
 
     /// Deletes everything but the entries, and closes the log; the next open makes the hashes again.
@@ -129,12 +95,8 @@ impl SqliteStore {
     pub async fn drop_derived(self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let mut connection = self.derived_connection(&mut writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for statement in ["DELETE FROM node", "DELETE FROM checkpoint", "DELETE FROM snapshot"] {
-            sqlx::query(statement).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        writer.derived = Some(connection);
+        let done = delete_derived(&mut connection).await;
+        writer.finish_derived(connection, done)?;
         drop(writer);
         self.close().await;
         Ok(())
@@ -152,11 +114,89 @@ impl SqliteStore {
         if let Some(why) = &writer.broken {
             return Err(StoreError::io("write to the log's database", why.clone()));
         }
+        // What a kill was promised is not spent on caches.
+        if !writer.reserve.restore() {
+            return Err(StoreError::Full);
+        }
         match writer.derived.take() {
             Some(connection) => Ok(connection),
             None => Ok(writer_options(&self.path, SqliteSynchronous::Normal).connect().await?),
         }
     }
+}
+
+impl Writer {
+    /// Keeps the connection for the next write, unless this one failed.
+    fn finish_derived(
+        &mut self,
+        connection: SqliteConnection,
+        done: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match &done {
+            Ok(()) => self.derived = Some(connection),
+            // A mismatch is the data's fault, for the caller to judge; a failing disk is everybody's.
+            Err(StoreError::Io { source, .. }) if !is_busy(source.as_ref()) => {
+                self.latch(&AppendError::Broken(source.to_string()));
+            }
+            Err(_) => {}
+        }
+        done
+    }
+}
+
+async fn insert_checkpoint(
+    connection: &mut SqliteConnection,
+    checkpoint: &SignedCheckpoint,
+) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
+        .bind(to_sql(checkpoint.unverified().size))
+        .bind(checkpoint.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "DELETE FROM checkpoint WHERE size NOT IN (SELECT size FROM checkpoint ORDER BY size DESC LIMIT ?1)",
+    )
+    .bind(CHECKPOINTS_KEPT)
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn insert_snapshot(connection: &mut SqliteConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("INSERT OR REPLACE INTO snapshot (size, root, digest, bytes) VALUES (?1, ?2, ?3, ?4)")
+        .bind(to_sql(snapshot.size))
+        .bind(snapshot.root.as_bytes().as_slice())
+        .bind(snapshot.digest.as_slice())
+        .bind(snapshot.bytes.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "DELETE FROM snapshot WHERE size NOT IN (SELECT size FROM snapshot ORDER BY size DESC LIMIT ?1)",
+    )
+    .bind(SNAPSHOTS_KEPT)
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn delete_derived(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for statement in ["DELETE FROM node", "DELETE FROM checkpoint", "DELETE FROM snapshot"] {
+        sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Makes all hashes again; unless they lead to `expected`, nothing changes.
+async fn replace_nodes(connection: &mut SqliteConnection, expected: &Frontier) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("DELETE FROM node").execute(&mut *transaction).await?;
+    if insert_all_nodes(&mut transaction).await? != *expected {
+        return Err(StoreError::corrupt("the entries do not lead to the root that the log had"));
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Makes the hashes of a log that has none.

@@ -68,6 +68,17 @@ pub enum StoreError {
         /// The size at which they differ.
         size: u64,
     },
+    /// An export directory that cannot be written to, or is not what its checkpoint says.
+    #[error("the export {path}: {what}")]
+    Export {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong, in words.
+        what: String,
+    },
+    /// An exported entry does not have the hash that its tile says.
+    #[error("entry {0} of the export and its hash in the tile differ: one of the two was changed")]
+    ExportEntry(u64),
     /// An index, size or proof that the log does not have.
     #[error(transparent)]
     Tlog(#[from] TlogError),
@@ -98,6 +109,8 @@ impl StoreError {
             Self::Corrupt { .. } => "STORE_CORRUPT",
             Self::RolledBack { .. } => "STORE_ROLLED_BACK",
             Self::RootMismatch { .. } => "STORE_ROOT_MISMATCH",
+            Self::Export { .. } => "EXPORT_INVALID",
+            Self::ExportEntry(_) => "EXPORT_ENTRY_CHANGED",
             Self::Tlog(error) => error.reason(),
             Self::Full => "STORE_FULL",
             Self::Io { .. } => "STORE_IO",
@@ -196,7 +209,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn is_busy(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+pub(super) fn is_busy(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     source
         .downcast_ref::<sqlx::Error>()
         .and_then(primary_code)

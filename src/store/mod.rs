@@ -11,14 +11,19 @@
 mod append;
 mod derived;
 mod error;
+mod export;
+mod export_reader;
 mod files;
 mod open;
 mod read;
+mod reserve;
 mod rows;
 mod schema;
 
 pub use derived::Snapshot;
 pub use error::{AppendError, StoreError};
+pub use export::{Export, ExportDirectory, ExportReport};
+pub use export_reader::ExportReader;
 pub use open::StoreOptions;
 pub use read::EntryBatches;
 

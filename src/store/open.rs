@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 use super::append::Writer;
 use super::error::StoreError;
 use super::files::{self, Lock, beside};
+use super::reserve::Reserve;
 use super::{SqliteStore, derived, rows, schema};
 use crate::tlog::{Frontier, leaf_hash, nodes_for_size, root_nodes};
 
@@ -24,11 +25,13 @@ use crate::tlog::{Frontier, leaf_hash, nodes_for_size, root_nodes};
 pub struct StoreOptions {
     /// Connections that read while the writer writes; each has a thread and up to 1 MiB of cache.
     pub readers: u32,
+    /// Bytes kept for kills and lifts on a full disk; 0 for none. A kill takes about 30 KB of write-ahead log.
+    pub reserve_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { readers: 2 }
+        Self { readers: 2, reserve_bytes: 4 * 1024 * 1024 }
     }
 }
 
@@ -77,8 +80,18 @@ impl SqliteStore {
     async fn open_locked(path: &Path, options: StoreOptions, lock: Lock) -> Result<Self, StoreError> {
         files::make_private(path)
             .map_err(|error| StoreError::io(format!("restrict access to {}", path.display()), error))?;
-        let mut connection = writer_options(path, SqliteSynchronous::Full).connect().await?;
-        schema::check(&mut connection, path).await?;
+        let mut reserve = Reserve::of(path, options.reserve_bytes);
+        let mut connection = match connect(path).await {
+            // SQLite needs a few pages beside the database even to read it: on a full disk they come from the reserve.
+            Err(error) if reserve.release() => {
+                tracing::error!(%error, "cannot open the log; trying again without the reserve");
+                connect(path).await?
+            }
+            connected => {
+                reserve.restore();
+                connected?
+            }
+        };
         if rows::node_count(&mut connection).await? == 0 && rows::size(&mut connection).await? > 0 {
             tracing::warn!("the log has no hashes; making them from the entries");
             derived::rebuild_nodes(&mut connection).await?;
@@ -93,7 +106,7 @@ impl SqliteStore {
             .connect_lazy_with(base_options(path).read_only(true).pragma("cache_size", "-1024"));
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(Writer::new(connection, derived)),
+            writer: Mutex::new(Writer::new(connection, derived, reserve)),
             readers,
             frontier: watch::Sender::new(frontier),
             _lock: lock,
@@ -108,12 +121,21 @@ impl SqliteStore {
     }
 }
 
+/// The writer's connection, to a database that is ours.
+async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let mut connection = writer_options(path, SqliteSynchronous::Full).connect().await?;
+    schema::check(&mut connection, path).await?;
+    Ok(connection)
+}
+
 fn base_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(16)
+        // Rows that the driver's thread may be ahead: a batch, so that it is not woken for every few of them.
+        .row_buffer_size(256)
         // A damaged page is reported where it is read, not where it surfaces.
         .pragma("cell_size_check", "ON")
         .pragma("trusted_schema", "OFF")

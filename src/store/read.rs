@@ -1,7 +1,8 @@
 //! Reading: entries one by one or in batches, past roots, and proofs.
 //!
 //! Reads never wait for the writer and only see what is durable: every index and size is held against the published
-//! tree first.
+//! tree first. No entry is handed out whose bytes do not have the hash stored for it: SQLite has no checksums, and the
+//! state is a fold over these bytes, so a flipped bit must not pass.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use sqlx::Row as _;
 use super::SqliteStore;
 use super::error::StoreError;
 use super::rows::{self, from_sql, to_sql};
-use crate::tlog::{self, Hash, NodeId, TlogError};
+use crate::tlog::{self, Frontier, Hash, NodeId, TlogError};
 
 /// Entries of one batch; with the longest entries it is 16 MiB.
 const BATCH: u64 = 256;
@@ -24,8 +25,8 @@ impl SqliteStore {
             return Err(TlogError::IndexOutOfRange { index, size }.into());
         }
         let mut connection = self.readers.acquire().await?;
-        let found = rows::entry(&mut connection, index).await?;
-        found.ok_or_else(|| StoreError::corrupt(format!("entry {index} of {size} is missing")))
+        let mut found = checked_batch(&mut connection, index..index + 1).await?;
+        found.pop().ok_or_else(|| StoreError::corrupt(format!("entry {index} is missing")))
     }
 
     /// Entries in order, in batches of up to 256. A range beyond the end is an error of the first batch.
@@ -82,12 +83,36 @@ impl EntryBatches<'_> {
             return Ok(None);
         }
         self.store.has_size(self.range.end)?;
-        let end = self.range.end.min(self.range.start + BATCH);
+        // Batches end at multiples of their length, so that mostly one node covers one.
+        let end = self.range.end.min((self.range.start / BATCH + 1) * BATCH);
         let mut connection = self.store.readers.acquire().await?;
-        let batch = batch(&mut connection, self.range.start..end).await?;
+        let batch = checked_batch(&mut connection, self.range.start..end).await?;
         self.range.start = end;
         Ok(Some(batch))
     }
+}
+
+/// The entries of a short range, held against the stored hashes of the fewest nodes that cover it.
+async fn checked_batch(
+    connection: &mut sqlx::SqliteConnection,
+    range: Range<u64>,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let entries = batch(connection, range.clone()).await?;
+    let cover = tlog::covering_nodes(range.start, range.end);
+    let stored = rows::nodes(connection, &cover).await?;
+    let mut leaves = entries.iter().map(|entry| tlog::leaf_hash(entry));
+    for node in cover {
+        let mut subtree = Frontier::empty();
+        for leaf in leaves.by_ref().take(1 << node.level) {
+            subtree.append(leaf, |_, _| {});
+        }
+        if stored.get(&node) != Some(&subtree.root()) {
+            let (first, last) = (node.index << node.level, ((node.index + 1) << node.level) - 1);
+            let what = format!("entries {first} to {last} do not have the hash that is stored for them");
+            return Err(StoreError::corrupt(what));
+        }
+    }
+    Ok(entries)
 }
 
 /// The entries of a short range, all of them: a gap is damage.

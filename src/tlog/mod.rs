@@ -6,6 +6,7 @@
 //! Specs: RFC 6962 section 2 (hashes and proofs), RFC 9162 section 2.1 (verification), C2SP signed-note,
 //! tlog-checkpoint and tlog-tiles.
 
+mod builder;
 mod bundle;
 mod checkpoint;
 mod error;
@@ -16,6 +17,7 @@ mod proof;
 mod tile;
 mod tree;
 
+pub use builder::{TileBuilder, TileFile};
 pub use bundle::{MAX_ENTRY_BYTES, decode_bundle, encode_bundle};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::TlogError;
@@ -27,7 +29,7 @@ pub use proof::{
     verify_inclusion,
 };
 pub use tile::{TILE_WIDTH, Tile, bundles_of, hash_tiles_of};
-pub use tree::{MAX_SIZE, NodeId, nodes_for_size, root_at, root_nodes};
+pub use tree::{MAX_SIZE, NodeId, covering_nodes, nodes_for_size, root_at, root_nodes};
 
 #[cfg(test)]
 mod tests;

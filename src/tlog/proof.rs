@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::error::TlogError;
 use super::hash::{Hash, node_hash};
-use super::tree::{MAX_SIZE, NodeId, range_hash, range_nodes};
+use super::tree::{MAX_SIZE, NodeId, covering_nodes, range_hash};
 
 /// The nodes that [`inclusion_proof`] will ask for.
 pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<NodeId>, TlogError> {
@@ -183,7 +183,7 @@ fn split(width: u64) -> u64 {
 }
 
 fn nodes_of(ranges: &[Range<u64>]) -> Vec<NodeId> {
-    ranges.iter().flat_map(|range| range_nodes(range.start, range.end)).collect()
+    ranges.iter().flat_map(|range| covering_nodes(range.start, range.end)).collect()
 }
 
 fn hashes_of(ranges: &[Range<u64>], node: &impl Fn(NodeId) -> Option<Hash>) -> Result<Vec<Hash>, TlogError> {

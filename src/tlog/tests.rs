@@ -182,6 +182,22 @@ fn every_proof_up_to_70_is_the_reference_one_and_verifies() {
 }
 
 #[test]
+fn covers_are_exact_and_as_coarse_as_can_be() {
+    for (lo, hi) in (0..80_u64).flat_map(|lo| (lo..80).map(move |hi| (lo, hi))) {
+        let cover = covering_nodes(lo, hi);
+        let mut next = lo;
+        for node in &cover {
+            assert_eq!(node.index << node.level, next, "{lo}..{hi}");
+            next += 1 << node.level;
+        }
+        assert_eq!(next, hi);
+        // Two neighbours that were children of one node would be that node.
+        let joinable = |pair: &[NodeId]| pair[0].level == pair[1].level && pair[0].index % 2 == 0;
+        assert!(!cover.windows(2).any(joinable), "{lo}..{hi}: {cover:?}");
+    }
+}
+
+#[test]
 fn proofs_outside_the_tree_are_refused() {
     let log = Log::sized(5);
     let node = |id| log.node(id);
@@ -361,6 +377,40 @@ fn tiles_hold_the_hashes_of_their_subtrees() {
         }
         assert_eq!(tile.nodes().count(), usize::from(tile.width()));
     }
+}
+
+#[test]
+fn the_builder_yields_every_tile_of_a_log_once_and_no_other() {
+    let log = Log::sized(300 + 256 * 256);
+    let mut builder = TileBuilder::default();
+    let mut full: BTreeMap<Tile, Vec<u8>> = BTreeMap::new();
+    for (entry, size) in log.entries.iter().zip(1_u64..) {
+        for (tile, bytes) in builder.push(entry.clone()).unwrap() {
+            assert_eq!(full.insert(tile, bytes), None, "{tile} twice");
+        }
+        if ![1, 255, 256, 257, 300, 512, 65_535, 65_536, 65_537, 65_836].contains(&size) {
+            continue;
+        }
+        let mut files = full.clone();
+        files.extend(builder.partial_tiles().unwrap());
+        assert_eq!(files.keys().copied().collect::<Vec<_>>(), {
+            let mut tiles: Vec<Tile> = hash_tiles_of(size).chain(bundles_of(size)).collect();
+            tiles.sort();
+            tiles
+        });
+        for (tile, bytes) in files {
+            let expected: Vec<u8> = if tile.level().is_some() {
+                tile.nodes().flat_map(|id| *log.node(id).unwrap().as_bytes()).collect()
+            } else {
+                let range =
+                    usize::try_from(tile.range().start).unwrap()..usize::try_from(tile.range().end).unwrap();
+                encode_bundle(&log.entries[range]).unwrap()
+            };
+            assert!(bytes == expected, "{tile} at {size}");
+        }
+        assert_eq!(builder.frontier().root(), root_at(size, |id| log.node(id)).unwrap());
+    }
+    assert_eq!(builder.push(vec![0; 65_536]), Err(TlogError::EntryTooLong(65_536)));
 }
 
 mod notes {

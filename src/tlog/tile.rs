@@ -14,7 +14,7 @@ use super::tree::{MAX_SIZE, NodeId};
 /// Hashes in a full hash tile, entries in a full bundle.
 pub const TILE_WIDTH: u16 = 256;
 /// Tree levels between two levels of tiles.
-const TILE_HEIGHT: u8 = 8;
+pub(super) const TILE_HEIGHT: u8 = 8;
 /// The highest level of tiles in a tree of [`MAX_SIZE`] entries; the spec's limit of 63 is beyond any tree.
 const MAX_LEVEL: u8 = 6;
 
@@ -28,6 +28,24 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// The rightmost tile at this level (`None`: bundle) of a log of `size` entries, which must have one there.
+    pub(super) fn last_of(level: Option<u8>, size: u64) -> Self {
+        let last = (size >> (level.unwrap_or(0) * TILE_HEIGHT)).saturating_sub(1);
+        // A remainder of 256 is below 256, so it fits.
+        let width = u16::try_from(last % u64::from(TILE_WIDTH)).unwrap_or(0) + 1;
+        Self { level, index: last / u64::from(TILE_WIDTH), width }
+    }
+
+    /// The bundle that holds entry `index` of a log of `size` entries; `None` beyond its end.
+    #[must_use]
+    pub fn bundle_of(index: u64, size: u64) -> Option<Self> {
+        let bundle = index / u64::from(TILE_WIDTH);
+        let width =
+            size.min(MAX_SIZE).checked_sub(bundle * u64::from(TILE_WIDTH))?.min(u64::from(TILE_WIDTH));
+        let width = u16::try_from(width).ok()?;
+        (index < size).then_some(Self { level: None, index: bundle, width })
+    }
+
     /// The level of a hash tile; `None` for a bundle of entries.
     #[must_use]
     pub fn level(&self) -> Option<u8> {

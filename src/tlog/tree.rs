@@ -44,7 +44,7 @@ pub fn nodes_for_size(size: u64) -> u64 {
 /// The complete nodes whose fold is the root of a tree of `size` entries, from the left. Empty for the empty tree.
 #[must_use]
 pub fn root_nodes(size: u64) -> Vec<NodeId> {
-    range_nodes(0, size)
+    covering_nodes(0, size)
 }
 
 /// The root of the first `size` entries, from their complete nodes.
@@ -55,27 +55,29 @@ pub fn root_at(size: u64, node: impl Fn(NodeId) -> Option<Hash>) -> Result<Hash,
     range_hash(0, size, &node)
 }
 
-/// The complete nodes that make up the subtree `lo..hi`, where `lo` is a multiple of a power of two not below `hi - lo`.
-pub(super) fn range_nodes(lo: u64, hi: u64) -> Vec<NodeId> {
+/// The fewest complete nodes that cover exactly the entries `lo..hi`, from the left, for any `lo`.
+#[must_use]
+pub fn covering_nodes(lo: u64, hi: u64) -> Vec<NodeId> {
     let mut nodes = Vec::new();
     let mut lo = lo;
     while lo < hi {
-        let level = (hi - lo).ilog2();
-        // A level is below 64, so it fits.
+        // As high as the left edge is aligned for, and the right one leaves room.
+        let level = lo.trailing_zeros().min((hi - lo).ilog2());
         nodes.push(NodeId { level: u8::try_from(level).unwrap_or(u8::MAX), index: lo >> level });
         lo += 1 << level;
     }
     nodes
 }
 
-/// The hash of the subtree `lo..hi` (see [`range_nodes`]); the empty range is the empty tree.
+/// The hash of the subtree `lo..hi`, where `lo` is a multiple of a power of two not below `hi - lo`: then its complete
+/// nodes fall in size, and fold from the right. The empty range is the empty tree.
 pub(super) fn range_hash(
     lo: u64,
     hi: u64,
     node: &impl Fn(NodeId) -> Option<Hash>,
 ) -> Result<Hash, TlogError> {
     let mut folded = None;
-    for id in range_nodes(lo, hi).into_iter().rev() {
+    for id in covering_nodes(lo, hi).into_iter().rev() {
         let left = node(id).ok_or(TlogError::MissingNode(id))?;
         folded = Some(folded.map_or(left, |right| node_hash(&left, &right)));
     }
