@@ -1,6 +1,7 @@
 //! Enrolment: what the device makes, says about itself, and refuses.
 
 use super::{enrolled, pin};
+use breakglass::domain::attestation::{PinPolicy, TouchPolicy, verify};
 use breakglass::piv::{Enrolment, ManagementKey, Pin, PivError, PivKey, Serial, enrol};
 use virtual_yubikey::harness::in_stack;
 use virtual_yubikey::{CardSpec, Version};
@@ -8,6 +9,21 @@ use zeroize::Zeroizing;
 
 fn enrolment(serial: u32, pin: &Pin) -> Enrolment<'_> {
     Enrolment { serial: Serial(serial), pin, management_key: ManagementKey::Default, overwrite: false }
+}
+
+#[test]
+fn what_the_device_says_of_its_key_leads_to_the_root() {
+    let cards = [CardSpec::new(1).version(Version::V5_4_3), CardSpec::new(0x8000_0002)];
+    in_stack("enrolment::what_the_device_says_of_its_key_leads_to_the_root", &cards, |stack| {
+        for (serial, firmware) in [(1, [5, 4, 3]), (0x8000_0002, [5, 7, 4])] {
+            let key = enrolled(serial);
+            let attested = verify(&key.attestation, &[stack.root_der()], &[], 1_800_000_000).unwrap();
+            assert_eq!((attested.public_key, attested.serial), (key.public_key, serial));
+            assert_eq!((attested.firmware, key.firmware.0), (firmware, firmware));
+            assert_eq!((attested.pin_policy, key.pin_policy), (PinPolicy::Always, PinPolicy::Always));
+            assert_eq!((attested.touch_policy, key.touch_policy), (TouchPolicy::Always, TouchPolicy::Always));
+        }
+    });
 }
 
 #[test]

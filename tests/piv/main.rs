@@ -6,6 +6,7 @@
 
 mod enrolment;
 mod finding;
+mod foreign;
 mod signing;
 
 use breakglass::piv::{EnrolledKey, Enrolment, ManagementKey, Pin, Serial, enrol};

@@ -10,7 +10,7 @@ use der::asn1::{Int, ObjectIdentifier, OctetString};
 use der::pem::LineEnding;
 use der::{Decode, DecodePem, Encode, EncodePem};
 use rand_core::CryptoRng;
-use rsa::RsaPrivateKey;
+pub use rsa::RsaPrivateKey;
 use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rsa::sha2::Sha256;
@@ -219,7 +219,10 @@ impl Statement<'_> {
 }
 
 /// A new RSA-2048 key.
-pub(crate) fn generate_rsa(rng: &mut impl CryptoRng) -> Result<RsaPrivateKey, AttestationError> {
+///
+/// # Errors
+/// When none is found.
+pub fn generate_rsa(rng: &mut impl CryptoRng) -> Result<RsaPrivateKey, AttestationError> {
     RsaPrivateKey::new(rng, 2048).map_err(|error| AttestationError::Key(error.to_string()))
 }
 
@@ -241,6 +244,13 @@ pub(crate) fn rsa_from_pem(pem: &str) -> Result<RsaPrivateKey, AttestationError>
 pub fn spki(key: &RsaPrivateKey) -> Result<SubjectPublicKeyInfoOwned, AttestationError> {
     let verifying = SigningKey::<Sha256>::new(key.clone()).verifying_key();
     SubjectPublicKeyInfo::from_key(&verifying).map_err(|error| AttestationError::Key(error.to_string()))
+}
+
+/// An RSA signature (PKCS #1 v1.5, SHA-256) over any bytes, for certificates that no encoder would write.
+#[must_use]
+pub fn sign(key: &RsaPrivateKey, message: &[u8]) -> Vec<u8> {
+    use rsa::signature::{SignatureEncoding as _, Signer as _};
+    SigningKey::<Sha256>::new(key.clone()).sign(message).to_vec()
 }
 
 /// Big-endian bytes of a non-negative DER INTEGER: shortest, with a zero byte where the sign bit would be set.
