@@ -106,6 +106,11 @@ def newest_charter(charter_pb2, stub, pinned):
     return json.loads(payload), digest
 
 
+def detail(text):
+    """One object of authorization_details (RFC 9396). Lists that stand for sets are sorted and without repetition."""
+    return {name: sorted(set(value)) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+
+
 def grant(options, charter, digest, caller, key, cnf, redeem, now):
     profile = next((p for p in charter["profiles"] if p["id"] == options.profile), None)
     if profile is None:
@@ -119,7 +124,7 @@ def grant(options, charter, digest, caller, key, cnf, redeem, now):
         "client_id": caller,
         "requester_key": thumbprint(key.public_key()),
         "aud": profile["aud"],
-        "authorization_details": [json.loads(detail) for detail in options.detail],
+        "authorization_details": [detail(text) for text in options.detail],
         "reason": unicodedata.normalize("NFC", options.reason),
         "incident": options.incident,
         "ttl": options.ttl,

@@ -7,7 +7,7 @@ pub mod api;
 mod audit;
 pub mod cert;
 mod charter;
-mod front;
+pub mod front;
 pub mod quota;
 mod roster;
 pub mod server;

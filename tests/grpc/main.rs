@@ -1,10 +1,19 @@
 //! The gRPC boundary: pinned TLS, limits and typed errors, with clients of this crate and of others.
 //!
-//! The services behind it are stubs: here only the transport is on trial.
+//! `transport` and `python` put the transport on trial, before stub services; the others the services, over a real
+//! engine.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod flow;
+#[cfg(test)]
 mod python;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transport;
+#[cfg(test)]
+mod world;

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use breakglass::grpc::cert::self_signed;
+use breakglass::domain::strict::{Seen, View, verify};
 use breakglass::grpc::server::Limits;
 use breakglass::grpc::tls::Identity;
-use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
+use breakglass::grpc::v1::{self, RequestState, watch_requests_response::Event};
+use breakglass::jose::{GeneralJws, Typ};
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, key, within};
+use crate::world::{World, now, pems, with_world};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,10 +44,9 @@ async fn run(server: &TestServer, folder: &Path) -> Vec<Value> {
 async fn grpcio_sees_what_this_crates_client_sees() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, key: &p256::SecretKey| {
-        let certificate = self_signed(key, name, &[]).unwrap();
-        let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let (certificate, pem) = pems(key, name);
         std::fs::write(folder.path().join(format!("{name}.pem")), certificate).unwrap();
-        std::fs::write(folder.path().join(format!("{name}.key")), pem.as_bytes()).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.key")), pem).unwrap();
     };
     write("server", &key());
     write("client", &key());
@@ -99,4 +100,100 @@ fn the_api_passes_buf() {
         let output = Command::new(&buf).args(arguments).current_dir(repository()).output().unwrap();
         assert!(output.status.success(), "buf {arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+/// Starts `scripts/examples/issue.py` as `tool`, filing for eve.
+fn issuing_tool(world: &World, arguments: &[&str]) -> Command {
+    let (certificate, pem) = pems(&world.keys["tool.tls"], "tool");
+    let file = |name: &str, text: &str| {
+        let path = world.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mut command = Command::new(python());
+    command
+        .arg(repository().join("scripts/examples/issue.py"))
+        .args(["--server", &world.address, "--profile", "db", "--sub", "eve", "--incident", "INC-7"])
+        .args([
+            "--reason",
+            "Störung: failover stuck",
+            "--charter-digest",
+            &world.charter.digest().to_string(),
+        ])
+        .arg("--server-cert")
+        .arg(file("server.pem", &world.server_pem))
+        .arg("--cert")
+        .arg(file("tool.pem", &certificate))
+        .arg("--key")
+        .arg(file("tool.key", &pem))
+        .arg("--cnf-out")
+        .arg(world.folder.path().join("cnf.pem"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    command
+}
+
+const DETAIL: &str = r#"{"type":"database","actions":["read"],"locations":["pg/prod","pg/audit","pg/prod"]}"#;
+
+/// The first request that shows up, with its signed bytes.
+async fn first_request(world: &World) -> (String, Vec<u8>) {
+    let message = v1::WatchRequestsRequest::default();
+    let mut events =
+        world.connect("alice").await.access().watch_requests(message).await.unwrap().into_inner();
+    loop {
+        if let Some(Event::Request(request)) = within(events.message()).await.unwrap().unwrap().event {
+            assert_eq!(request.state(), RequestState::Pending);
+            return (request.request_id, GeneralJws::parse(&request.jws, 32_000).unwrap().payload);
+        }
+    }
+}
+
+#[test]
+fn the_issuing_tool_gets_a_token() {
+    with_world("python::the_issuing_tool_gets_a_token", |world| async move {
+        let tool = issuing_tool(&world, &["--detail", DETAIL]).spawn().unwrap();
+        let tool = tokio::task::spawn_blocking(move || tool.wait_with_output());
+        let (id, grant) = first_request(&world).await;
+        for custodian in ["alice", "bob"] {
+            world.submit(&id, world.verdicts(&grant, Typ::Approval, &[custodian])).await.unwrap();
+        }
+        let output = within(tool).await.unwrap().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let jwt = String::from_utf8(output.stdout).unwrap();
+        let audience = "https://db.example".parse().unwrap();
+        let view = View {
+            charter: &world.charter,
+            audience: &audience,
+            now: now(),
+            killed: None,
+            allow_development: true,
+        };
+        let accepted = verify(jwt.trim(), &view, &mut Seen::default()).unwrap();
+        assert_eq!((accepted.claims.sub.as_str(), accepted.claims.client_id.as_str()), ("eve", "tool"));
+        let cnf = std::fs::metadata(world.folder.path().join("cnf.pem")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&cnf.permissions()) & 0o777, 0o600);
+    });
+}
+
+#[test]
+fn the_issuing_tool_says_why_there_is_no_token() {
+    with_world("python::the_issuing_tool_says_why_there_is_no_token", |world| async move {
+        let tool = issuing_tool(&world, &["--detail", DETAIL]).spawn().unwrap();
+        let tool = tokio::task::spawn_blocking(move || tool.wait_with_output());
+        let (id, grant) = first_request(&world).await;
+        world.submit(&id, world.verdicts(&grant, Typ::Denial, &["alice"])).await.unwrap();
+        let output = within(tool).await.unwrap().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b""[..]));
+
+        std::fs::remove_file(world.folder.path().join("cnf.pem")).unwrap();
+        let other = DETAIL.replace("read", "drop");
+        let mut refused = issuing_tool(&world, &["--detail", &other]);
+        let output = tokio::task::spawn_blocking(move || refused.stderr(Stdio::piped()).output());
+        let output = within(output).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("PERMISSION_DENIED") && said.contains("DETAILS_NOT_ALLOWED"), "{said}");
+    });
 }
