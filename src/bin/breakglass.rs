@@ -1,3 +1,5 @@
-//! The command line.
+//! The command line of requesters, custodians, verifiers and auditors.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    breakglass::cli::main()
+}

@@ -1,1 +1,163 @@
 //! The `breakglass` command line: one file per command.
+//!
+//! Invariants: the result goes to stdout and everything else to stderr; with `--json` the result is one JSON document;
+//! the exit code follows the table in `--help`; nothing that the daemon says is shown as verified unless it was.
+
+mod approve;
+mod charter;
+mod clock;
+mod completion;
+mod custodian;
+mod daemon;
+mod deny;
+mod device;
+mod exit;
+mod files;
+mod id;
+mod judge;
+mod key;
+mod keyring;
+mod list;
+mod output;
+mod random;
+mod redeem;
+mod report;
+mod request;
+mod review;
+mod setup;
+mod show;
+mod statement;
+mod text;
+mod verify;
+mod view;
+mod watch;
+mod withdraw;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+use output::Out;
+
+/// Emergency access that a quorum of people signs
+///
+/// A requester asks for narrow, short-lived access; several custodians read the request and approve it, each with the
+/// own YubiKey, PIN and touch; only then is a token signed in the HSM. Everything is in a log that nobody can edit.
+#[derive(Debug, Parser)]
+#[command(
+    name = "breakglass",
+    version,
+    max_term_width = 100,
+    after_help = AFTER,
+    after_long_help = after_long_help(),
+    disable_help_subcommand = true
+)]
+struct Cli {
+    /// Configuration file [default: ~/.config/breakglass/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "BREAKGLASS_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Write the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+breakglass COMMAND --help explains a command and shows an example; breakglass --help has more.";
+
+const AFTER_LONG: &str = "\
+A request, from start to end:
+  breakglass request --reason \"orders are stuck\" --incident INC-7     (the requester)
+  breakglass approve ID --serial N                                    (each custodian)
+  breakglass redeem ID                                                (the requester)
+
+An id may be shortened to its first 6 or more characters. The six words of a request are
+the same for everybody who looks at it: compare them by voice.
+
+The configuration:
+  daemon = \"https://127.0.0.1:8443\"     the daemon's gRPC; its key is pinned by the charter
+  genesis = \"...\"                       the digest of the first charter, read aloud at its ceremony
+  charter = \"charter.json\"              the signed charter; paths are relative to the configuration
+  key = \"alice.key.pem\"                 from breakglass key new; readable by you alone
+  certificate = \"alice.cert.pem\"
+  state_dir = \"state\"                   where keys of your requests are kept
+  [verify]
+  audience = \"https://db.example\"       defaults of breakglass verify
+  development = false";
+
+fn after_long_help() -> String {
+    format!("{AFTER_LONG}\n\n{}", exit::TABLE)
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Request(request::Args),
+    List(list::Args),
+    Show(show::Args),
+    Watch(watch::Args),
+    Approve(approve::Args),
+    Deny(deny::Args),
+    Withdraw(withdraw::Args),
+    Redeem(redeem::Args),
+    Verify(verify::Args),
+    /// Draft, sign and read the charter: the rules
+    #[command(subcommand)]
+    Charter(charter::Command),
+    /// Enrol custodians' YubiKeys
+    #[command(subcommand)]
+    Custodian(custodian::Command),
+    /// Make file keys for requesters, auditors and tools
+    #[command(subcommand)]
+    Key(key::Command),
+    Completion(completion::Args),
+}
+
+/// What every command gets.
+struct Session {
+    out: Out,
+    /// `--config`, where it was given.
+    config: Option<PathBuf>,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()) as u8)
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments.map(id::shield)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors. A closed stdout is nobody's loss.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let mut session = Session { out: Out::standard(cli.json), config: cli.config };
+    match dispatch(cli.command, &mut session) {
+        Ok(()) => Exit::Done,
+        Err(error) => report::failure(&mut session.out, &error),
+    }
+}
+
+fn dispatch(command: Command, session: &mut Session) -> Result<()> {
+    match command {
+        Command::Request(args) => request::run(&args, session),
+        Command::List(args) => list::run(&args, session),
+        Command::Show(args) => show::run(&args, session),
+        Command::Watch(args) => watch::run(&args, session),
+        Command::Approve(args) => approve::run(&args, session),
+        Command::Deny(args) => deny::run(&args, session),
+        Command::Withdraw(args) => withdraw::run(&args, session),
+        Command::Redeem(args) => redeem::run(&args, session),
+        Command::Verify(args) => verify::run(&args, session),
+        Command::Charter(command) => charter::run(command, session),
+        Command::Custodian(command) => custodian::run(command, session),
+        Command::Key(command) => key::run(command, session),
+        Command::Completion(args) => completion::run(&args, session),
+    }
+}

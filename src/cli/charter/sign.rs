@@ -1,0 +1,120 @@
+//! `breakglass charter sign`: a custodian reads the charter and puts a hardware key's signature to it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::Loaded;
+use crate::{
+    cli::{
+        Session, clock,
+        device::{self, DeviceArgs},
+        exit::Problem,
+        files,
+        statement::{self, Statement},
+        view,
+    },
+    domain::charter::{MAX_CHARTER_BYTES, Role},
+    jose::{GeneralJws, Typ},
+};
+
+/// Sign a charter with your YubiKey, after reading it
+///
+/// Shows the charter in plain words with its twelve words, asks, and adds your signature to the signed charter
+/// (charter.json beside the payload). Compare the twelve words with the other custodians by voice before you touch.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  breakglass charter sign charter.payload.json --serial 12345678
+  breakglass charter sign charter.json            (a charter that others have signed already)")]
+pub(crate) struct Args {
+    /// The charter's payload, or the charter as others have signed it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where the signed charter is kept [default: charter.json beside FILE]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
+    let loaded = super::load(&args.file)?;
+    let rules = &loaded.rules;
+    args.device.check(rules)?;
+    let out = target(args, &loaded);
+    let mut signed = existing(&out, &loaded)?;
+    let now = clock::now();
+    session.out.say(view::charter::describe(rules, now))?;
+    let custodian = device::choose(&mut session.out, rules, args.device.serial, now, Role::Custodian)?;
+    let kid = custodian.public.thumbprint();
+    if signed.signatures.iter().any(|signature| signature.header().kid == kid) {
+        let message =
+            format!("{} has signed this charter already: each key signs once", custodian.describe());
+        return Err(Problem::refused("ALREADY_SIGNED", message).into());
+    }
+    session.out.say(format!(
+        "Read these words aloud with the other custodians: {}",
+        view::charter::phrase(&rules.digest())
+    ))?;
+    let question = format!("Put this charter in force, as {}?", custodian.describe());
+    device::confirm(&mut session.out, &question, args.device.yes)?;
+    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
+    let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
+    session.out.say(format!("Touch YubiKey {} now …", custodian.key.serial()))?;
+    let statement =
+        Statement { typ: Typ::Charter, payload: &loaded.payload, station: None, iat: clock::now() };
+    signed.signatures.push(statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?);
+    files::replace(&out, &signed.to_json(), files::Access::Public)?;
+    let states = view::charter::signatures(rules, Some(&signed));
+    let missing = states.iter().filter(|state| state.signed_at.is_none()).count();
+    let result = json!({
+        "charter": out,
+        "digest": rules.digest(),
+        "signed_by": custodian.person,
+        "kid": kid,
+        "missing": missing,
+    });
+    session.out.result(&result, || {
+        let next = if missing == 0 {
+            format!(
+                "All devices have signed. Next: breakglassd init --charter {} --evidence EVIDENCE --digest={}",
+                out.display(),
+                rules.digest()
+            )
+        } else {
+            format!(
+                "Next: the custodians whose signatures are missing run breakglass charter sign {}",
+                out.display()
+            )
+        };
+        format!("Signed.\n{}{next}", view::charter::signatures_text(&states))
+    })
+}
+
+fn target(args: &Args, loaded: &Loaded) -> PathBuf {
+    match (&args.out, &loaded.statement) {
+        (Some(out), _) => out.clone(),
+        (None, Some(_)) => args.file.clone(),
+        (None, None) => args.file.parent().unwrap_or(Path::new("")).join("charter.json"),
+    }
+}
+
+/// The signatures that are there already; every one of them is over the same bytes.
+fn existing(out: &Path, loaded: &Loaded) -> Result<GeneralJws> {
+    let begun = if out.exists() {
+        let place = || format!("{} is no signed charter", out.display());
+        Some(GeneralJws::parse(&files::read(out)?, MAX_CHARTER_BYTES).with_context(place)?)
+    } else {
+        loaded.statement.clone()
+    };
+    let Some(begun) = begun else {
+        return Ok(GeneralJws { payload: loaded.payload.clone(), signatures: Vec::new() });
+    };
+    if begun.payload == loaded.payload {
+        return Ok(begun);
+    }
+    let message = format!("{} holds another charter: move it away, or give --out FILE", out.display());
+    Err(Problem::refused("ANOTHER_CHARTER", message).into())
+}

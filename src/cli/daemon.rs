@@ -1,0 +1,168 @@
+//! The daemon as the commands see it: one blocking call for each operation.
+//!
+//! Nothing that comes back is believed here; statements are verified where they are used (`review`).
+
+use std::{ops::ControlFlow, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Runtime;
+
+use super::{id::IdArg, text};
+use crate::{
+    client::{Channel, ClientError, Dial},
+    domain::id::RequestId,
+    grpc::v1,
+};
+
+/// Times that a broken watch is taken up again before it is given up.
+const RECONNECTS: u32 = 5;
+
+/// A connection and the runtime that keeps it alive between calls.
+pub(crate) struct Daemon {
+    runtime: Runtime,
+    channel: Channel,
+}
+
+impl Daemon {
+    pub(crate) fn connect(dial: Dial) -> Result<Self> {
+        // A worker of its own answers keep-alives while a person thinks or types a PIN.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("no runtime for the network could be started")?;
+        let channel = runtime.block_on(Channel::connect(dial))?;
+        Ok(Self { runtime, channel })
+    }
+
+    fn call<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, ClientError> {
+        Ok(self.runtime.block_on(call)?.into_inner())
+    }
+
+    pub(crate) fn file(&self, jws: Vec<u8>) -> Result<v1::Request, ClientError> {
+        let answer = self.call(self.channel.access().file_request(v1::FileRequestRequest { jws }))?;
+        answered(answer.request)
+    }
+
+    pub(crate) fn get(&self, id: &RequestId) -> Result<v1::Request, ClientError> {
+        let request = v1::GetRequestRequest { request_id: id.to_string() };
+        answered(self.call(self.channel.access().get_request(request))?.request)
+    }
+
+    /// All requests in these states (empty: all), newest first.
+    pub(crate) fn list(
+        &self,
+        states: &[v1::RequestState],
+        only_mine: bool,
+    ) -> Result<Vec<v1::Request>, ClientError> {
+        let (mut requests, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = v1::ListRequestsRequest {
+                states: states.iter().map(|state| i32::from(*state)).collect(),
+                only_mine,
+                page_size: 0,
+                page_token,
+            };
+            let page = self.call(self.channel.access().list_requests(page))?;
+            requests.extend(page.requests);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(requests);
+            }
+        }
+    }
+
+    /// Shows every request as it changes, until `each` breaks. A connection that breaks is taken up again.
+    pub(crate) fn watch(
+        &self,
+        ids: &[RequestId],
+        only_mine: bool,
+        mut each: impl FnMut(v1::Request) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut broken = 0;
+        loop {
+            match self.watch_once(ids, only_mine, &mut each, &mut broken)? {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_uncertain() && broken < RECONNECTS => {
+                    broken += 1;
+                    std::thread::sleep(Duration::from_millis(200) * broken);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// One stream: the outer error is the caller's, the inner one the connection's.
+    fn watch_once(
+        &self,
+        ids: &[RequestId],
+        only_mine: bool,
+        each: &mut impl FnMut(v1::Request) -> Result<ControlFlow<()>>,
+        broken: &mut u32,
+    ) -> Result<Result<(), ClientError>> {
+        let request_ids = ids.iter().map(ToString::to_string).collect();
+        let request = v1::WatchRequestsRequest { request_ids, only_mine };
+        let mut stream = match self.call(self.channel.access().watch_requests(request)) {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(error)),
+        };
+        loop {
+            match self.runtime.block_on(stream.message()) {
+                Ok(Some(message)) => {
+                    *broken = 0;
+                    if let Some(v1::watch_requests_response::Event::Request(request)) = message.event
+                        && each(request)?.is_break()
+                    {
+                        return Ok(Ok(()));
+                    }
+                }
+                Ok(None) => return Ok(Err(tonic::Status::unavailable("the daemon ended the watch").into())),
+                Err(status) => return Ok(Err(status.into())),
+            }
+        }
+    }
+
+    pub(crate) fn submit(&self, id: &RequestId, jws: Vec<u8>) -> Result<v1::Request, ClientError> {
+        let request = v1::SubmitSignatureRequest { request_id: id.to_string(), jws };
+        answered(self.call(self.channel.access().submit_signature(request))?.request)
+    }
+
+    pub(crate) fn withdraw(&self, jws: Vec<u8>) -> Result<v1::Request, ClientError> {
+        answered(self.call(self.channel.access().withdraw(v1::WithdrawRequest { jws }))?.request)
+    }
+
+    /// The JWE of an issued token; waits for an authorized one, at most 30 seconds.
+    pub(crate) fn redeem(&self, jws: Vec<u8>, wait: Duration) -> Result<String, ClientError> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).min(30_000);
+        Ok(self.call(self.channel.access().redeem(v1::RedeemRequest { jws, wait_ms }))?.jwe)
+    }
+
+    /// The request that an id or its beginning means.
+    pub(crate) fn resolve(&self, arg: &IdArg) -> Result<RequestId> {
+        if let Some(id) = arg.whole() {
+            return Ok(id);
+        }
+        let requests = self.list(&[], false)?;
+        arg.choose(requests.iter().filter_map(|request| request.request_id.parse().ok()))
+    }
+}
+
+/// The request that every answer of this service carries.
+fn answered(request: Option<v1::Request>) -> Result<v1::Request, ClientError> {
+    request.ok_or_else(|| tonic::Status::internal("the daemon answered without a request").into())
+}
+
+/// The state as a word.
+pub(crate) fn state_name(request: &v1::Request) -> String {
+    use v1::RequestState as S;
+    match request.state() {
+        S::Unspecified => format!("unknown state {}: this program is too old for the daemon", request.state),
+        state => {
+            let name = state.as_str_name();
+            text::safe(name.strip_prefix("REQUEST_STATE_").unwrap_or(name)).to_lowercase()
+        }
+    }
+}

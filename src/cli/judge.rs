@@ -1,0 +1,122 @@
+//! A custodian's verdict on a request: review, question, PIN, touch, submission. What approve, deny and station share.
+//!
+//! Invariant: nothing is signed but the bytes that [`Reviewed`] was made from, after they were shown.
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::{
+    Session, clock,
+    daemon::{Daemon, state_name},
+    device::{self, Custodian, DeviceArgs},
+    id::IdArg,
+    review::Reviewed,
+    setup::Setup,
+    statement::{self, Statement},
+    text, view,
+};
+use crate::{
+    domain::{
+        charter::{Role, Rules},
+        statement::Verdict,
+    },
+    grpc::v1,
+    jose::Typ,
+    piv::Pin,
+};
+
+/// Approves or denies the request that the arguments name.
+pub(super) fn run(id: &IdArg, device: &DeviceArgs, verdict: Verdict, session: &mut Session) -> Result<()> {
+    let setup = Setup::load(session.config.as_deref())?;
+    device.check(&setup.charter)?;
+    let daemon = setup.connect()?;
+    let id = daemon.resolve(id)?;
+    let request = daemon.get(&id)?;
+    let reviewed = Reviewed::new(&setup.charter, &request.jws, &id)?;
+    let now = clock::now();
+    session.out.say(view::grant::describe(&reviewed, &setup.charter, now))?;
+    let custodian = device::choose(&mut session.out, &setup.charter, device.serial, now, Role::Custodian)?;
+    reviewed.eligible(&setup.charter, &custodian.person, verdict, false, now)?;
+    device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
+    let pin =
+        device::pin(device.pin_file.as_deref(), &format!("PIN of YubiKey {}:", custodian.key.serial()))?;
+    let after = sign_and_submit(&daemon, &reviewed, &custodian, &pin, verdict, None, session)?;
+    let result = json!({
+        "request_id": id,
+        "state": state_name(&after),
+        "person": custodian.person,
+        "serial": custodian.key.serial().0,
+        "verdict": word(verdict),
+    });
+    session.out.result(&result, || outcome(&after, verdict, &setup.charter))
+}
+
+/// `approve` or `deny`.
+pub(super) const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Approve => "approve",
+        Verdict::Deny => "deny",
+    }
+}
+
+pub(super) fn question(verdict: Verdict, custodian: &Custodian) -> String {
+    match verdict {
+        Verdict::Approve => format!("Approve exactly this, as {}?", custodian.describe()),
+        Verdict::Deny => format!("Deny it, as {}?", custodian.describe()),
+    }
+}
+
+/// Signs the verdict over the reviewed bytes, and hands it to the daemon.
+pub(super) fn sign_and_submit(
+    daemon: &Daemon,
+    reviewed: &Reviewed<'_>,
+    custodian: &Custodian,
+    pin: &Pin,
+    verdict: Verdict,
+    station: Option<&str>,
+    session: &mut Session,
+) -> Result<v1::Request> {
+    session.out.say(format!("Touch YubiKey {} now …", custodian.key.serial()))?;
+    let typ = match verdict {
+        Verdict::Approve => Typ::Approval,
+        Verdict::Deny => Typ::Denial,
+    };
+    let statement = Statement { typ, payload: reviewed.payload(), station, iat: clock::now() };
+    let signature = statement::sign_with_device(&custodian.key, &custodian.public, pin, &statement)?;
+    let jws = statement::single(reviewed.payload().to_vec(), signature);
+    let mut answer = daemon.submit(&reviewed.id, jws.to_json());
+    if answer.as_ref().is_err_and(crate::client::ClientError::is_uncertain) {
+        // A signature that the daemon holds already changes nothing, so asking again is safe.
+        answer = daemon.submit(&reviewed.id, jws.to_json());
+    }
+    answer.with_context(|| {
+        format!("your signature on request {} was made, but the daemon did not take it", reviewed.id)
+    })
+}
+
+/// What became of the request.
+pub(super) fn outcome(after: &v1::Request, verdict: Verdict, rules: &Rules) -> String {
+    let id: crate::domain::id::RequestId = match after.request_id.parse() {
+        Ok(id) => id,
+        Err(_) => return "Signed, and the daemon took it.".to_owned(),
+    };
+    let done = match verdict {
+        Verdict::Approve => "Approved",
+        Verdict::Deny => "Denied",
+    };
+    let state = state_name(after);
+    let next = match (after.state(), Reviewed::new(rules, &after.jws, &id)) {
+        (v1::RequestState::Pending, Ok(reviewed)) => {
+            let quorums = rules.quorums(&reviewed.grant().profile);
+            let missing = quorums.map(|quorums| {
+                quorums.approve.missing_without(&reviewed.approvers(), &reviewed.permit.excluded)
+            });
+            format!("still needed: {}", text::safe(&missing.unwrap_or_default()))
+        }
+        (v1::RequestState::Authorized | v1::RequestState::Issued, _) => {
+            "the quorum is complete; the requester can redeem it".to_owned()
+        }
+        _ => "nothing more to do".to_owned(),
+    };
+    format!("{done}. The request is {state}: {next}.")
+}
