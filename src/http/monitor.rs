@@ -1,21 +1,26 @@
 //! What is watched all the time: tokens as they are issued, and the health of devices and log.
 //!
-//! Invariants: at most one canary signature is on its way to each device, so that one that hangs costs one thread; a
+//! Invariants: canary signatures go to a device one after the other, so that one that hangs costs one thread; a
 //! token is counted once.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::broadcast::error::RecvError, sync::watch, task::JoinHandle};
 
 use super::Settings;
 use crate::{
     domain::{
-        charter::KeyState,
+        charter::Charter,
         id::RequestId,
         request::{Life, Outcome, Request},
     },
     engine::Engine,
-    hsm::{HealthReport, HsmError},
+    hsm::HsmError,
+    jose::Digest,
     store::AppendError,
     telemetry::{Canary, Device, Metrics},
 };
@@ -92,31 +97,25 @@ fn count(engine: &Engine, metrics: &Metrics, id: RequestId, counted: &mut HashSe
     }
 }
 
-/// Has a device make a canary signature, again and again.
+/// Has a device make canary signatures, again and again.
 async fn examine(engine: &Engine, metrics: &Metrics, settings: &Settings, device: Device) {
     loop {
-        let mut attempt = canary(engine, device);
-        let canary = match &mut attempt {
-            None => Canary::Failed { reason: "NO_ACTIVE_KEY" },
-            Some(attempt) => match tokio::time::timeout(settings.canary, &mut *attempt).await {
-                Ok(Ok(Ok(report))) => Canary::Healthy { latency: report.latency },
-                Ok(Ok(Err(error))) => {
-                    tracing::warn!(
-                        device = device.as_str(),
-                        error = &error as &dyn std::error::Error,
-                        "the canary failed"
-                    );
-                    Canary::Failed { reason: error.reason() }
-                }
-                Ok(Err(_)) => Canary::Failed { reason: "HSM_FAULT" },
-                Err(_) => {
-                    tracing::warn!(device = device.as_str(), "the device does not answer");
-                    Canary::Failed { reason: "HSM_SILENT" }
-                }
-            },
+        let mut attempt = canaries(engine, device);
+        let canary = match tokio::time::timeout(settings.canary, &mut attempt).await {
+            Ok(Ok(Ok(latency))) => Canary::Healthy { latency },
+            Ok(Ok(Err(error))) => {
+                let cause = &error as &dyn std::error::Error;
+                tracing::warn!(device = device.as_str(), error = cause, "the canary failed");
+                Canary::Failed { reason: error.reason() }
+            }
+            Ok(Err(_)) => Canary::Failed { reason: "HSM_FAULT" },
+            Err(_) => {
+                tracing::warn!(device = device.as_str(), "the device does not answer");
+                Canary::Failed { reason: "HSM_SILENT" }
+            }
         };
         metrics.canary(device, canary);
-        if let Some(attempt) = attempt.filter(|attempt| !attempt.is_finished()) {
+        if !attempt.is_finished() {
             // One that hangs is waited for: more of them would only hold more threads.
             let _ = attempt.await;
         }
@@ -124,21 +123,25 @@ async fn examine(engine: &Engine, metrics: &Metrics, settings: &Settings, device
     }
 }
 
-type Attempt = JoinHandle<Result<HealthReport, HsmError>>;
-
-/// Starts a canary signature; `None` if the charter has no active key to make it with.
-fn canary(engine: &Engine, device: Device) -> Option<Attempt> {
+/// One canary signature with each key that would sign now; the answer is the slowest one's time.
+fn canaries(engine: &Engine, device: Device) -> JoinHandle<Result<Duration, HsmError>> {
     let keys = engine.keys().clone();
-    match device {
-        Device::Log => Some(tokio::task::spawn_blocking(move || keys.log.health())),
-        Device::Issuing => {
-            let kid = engine.read(|state| {
-                let mut listed = state.charter()?.document().issuing_keys.iter();
-                Some(listed.find(|key| key.state == KeyState::Active)?.key.thumbprint())
-            })?;
-            Some(tokio::task::spawn_blocking(move || keys.issuing.health(&kid)))
-        }
-    }
+    let kids = match device {
+        Device::Issuing => engine.read(|state| state.charter().map(signing).unwrap_or_default()),
+        Device::Log => BTreeSet::new(),
+    };
+    tokio::task::spawn_blocking(move || match device {
+        Device::Log => Ok(keys.log.health()?.latency),
+        Device::Issuing => kids
+            .iter()
+            .try_fold(Duration::ZERO, |slowest, kid| Ok(slowest.max(keys.issuing.health(kid)?.latency))),
+    })
+}
+
+/// The keys that sign tokens of the charter's profiles.
+fn signing(charter: &Charter) -> BTreeSet<Digest> {
+    let profiles = charter.document().profiles.iter();
+    profiles.filter_map(|profile| Some(charter.issuing_key(&profile.id)?.key.thumbprint())).collect()
 }
 
 /// Asks the log again and again whether it would take an entry; an append of nothing writes nothing.

@@ -1,0 +1,22 @@
+//! HTTP, judged by verifiers and clients that were not written here, and by hostile ones that were.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stand outside test functions, which clippy's exception covers"
+)]
+
+mod client;
+mod device;
+mod documents;
+mod foreign;
+mod health;
+#[expect(dead_code, reason = "shared with tests/core, which uses all of it")]
+#[path = "../core/kit.rs"]
+mod kit;
+mod limits;
+mod metrics;
+mod secrets;
+mod tiles;
+mod world;

@@ -1,0 +1,148 @@
+//! A whole daemon but for gRPC: a log on disk, an engine with software keys, and the HTTP server on a free port.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use breakglass::{
+    domain::{charter::Charter, event::Actor, id::RequestId, request::Life},
+    engine::{self, Engine, Keys, Options, Running, SystemClock},
+    hsm::{FileLogKey, LogSigner as _},
+    http::{self, Settings},
+    jose::{Digest, GeneralJws, Typ, jwe},
+    store::{SqliteStore, StoreOptions},
+    telemetry::Metrics,
+};
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle};
+
+use crate::{
+    client::DEADLINE,
+    device::{Soft, secret},
+    kit::{self, key},
+};
+
+pub struct World {
+    pub address: SocketAddr,
+    pub issuer: String,
+    pub engine: Engine,
+    pub metrics: Arc<Metrics>,
+    /// Set it, and the issuing device signs nothing.
+    pub hsm_broken: Arc<AtomicBool>,
+    pub runtime: Runtime,
+    serving: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
+    _running: Running,
+    _directory: tempfile::TempDir,
+}
+
+/// Examines devices often, so that tests need not wait long.
+pub fn settings() -> Settings {
+    Settings { canary_every: Duration::from_millis(20), ..Settings::default() }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with("", settings(), |document| document)
+    }
+
+    /// `path` follows the issuer's authority; `change` may alter the charter.
+    pub fn with(path: &str, settings: Settings, change: impl FnOnce(Value) -> Value) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let directory = testkit::temp_dir();
+        let log_key = FileLogKey::create(&directory.path().join("log.key"), &mut UnwrapErr(SysRng)).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let issuer = format!("http://{address}{path}");
+        let device = Soft::new(&["hsm/1", "hsm/old", "hsm/bad"]);
+        let hsm_broken = Arc::clone(&device.broken);
+        let log = json!([{"origin": kit::ORIGIN, "key": log_key.public_key()}]);
+        let charter = charter(change(kit::patch(kit::document(), json!({"iss": issuer, "log_keys": log}))));
+        let keys = Keys { issuing: Arc::new(device), log: Arc::new(log_key) };
+        let running = runtime.block_on(start(&directory.path().join("log.sqlite"), charter, keys));
+        let (engine, metrics) = (running.engine.clone(), Arc::new(Metrics::default()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async { drop(stopped.await) };
+        let serving = http::serve_with(listener, engine.clone(), Arc::clone(&metrics), settings, stopped);
+        let serving = Some((stop, runtime.spawn(serving)));
+        Self {
+            address,
+            issuer,
+            engine,
+            metrics,
+            hsm_broken,
+            runtime,
+            serving,
+            _running: running,
+            _directory: directory,
+        }
+    }
+
+    /// Stops the HTTP server and waits until it has ended.
+    pub fn stop(&mut self) {
+        let (stop, serving) = self.serving.take().unwrap();
+        stop.send(()).unwrap();
+        let ended = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, serving).await });
+        ended.unwrap().unwrap().unwrap();
+    }
+
+    /// Files a request and has it approved by alice and bob.
+    pub fn authorize(&self, name: &str) -> RequestId {
+        let now = self.engine.now().seconds();
+        let charter = self.engine.charter().unwrap();
+        let times = json!({"requested_at": now, "expires_at": now + 600, "ttl": 600});
+        let payload = kit::bytes(&kit::patch(kit::grant_named(&charter, name), times));
+        let request = key("erin/file").jws(Typ::Request, &payload, now);
+        let verdicts =
+            ["alice/1", "bob/1"].map(|device| key(device).state(Typ::Approval, &payload, now)).to_vec();
+        let verdicts = GeneralJws { payload, signatures: verdicts };
+        let actor = || Actor::Peer { key: None };
+        self.runtime.block_on(async {
+            let (id, _) = self.engine.file(actor(), &request.to_json()).await.unwrap();
+            self.engine.judge(actor(), id, &verdicts.to_json()).await.unwrap();
+            id
+        })
+    }
+
+    /// The whole way of a token; the compact JWT.
+    pub fn token(&self, name: &str) -> String {
+        let id = self.authorize(name);
+        assert_eq!(self.runtime.block_on(self.engine.wait_issued(id, DEADLINE)), "issued");
+        let jwe = self.engine.read(|state| match state.request(&id).unwrap().life() {
+            Life::Issued { jwe, .. } => jwe.clone(),
+            other => panic!("{other:?}"),
+        });
+        let jwt = jwe::decrypt(&jwe, &secret(&format!("{name}/redeem"))).unwrap();
+        String::from_utf8(jwt.to_vec()).unwrap()
+    }
+}
+
+/// The kit lives at a moment of its own; verifiers of others, and so the charter here, live now.
+fn charter(document: Value) -> Charter {
+    let now = engine::Clock::wall(&SystemClock::default()).seconds();
+    let mut document =
+        kit::patch(document, json!({"issued_at": now - 3600, "expires_at": now + 80 * 86_400}));
+    for person in document["persons"].as_array_mut().unwrap() {
+        if person["term"]["until"].is_number() {
+            person["term"]["until"] = json!(now + 1000);
+        }
+    }
+    kit::charter_of(&document)
+}
+
+async fn start(path: &std::path::Path, charter: Charter, keys: Keys) -> Running {
+    let store = SqliteStore::create(path, StoreOptions::default()).await.unwrap();
+    let clock = SystemClock::default();
+    let instance = "d1.init".parse().unwrap();
+    engine::initialise(&store, &clock, instance, charter, Vec::new()).await.unwrap();
+    let options = Options { daemon: "d1".into(), snapshot_every: 1000 };
+    Running::start(Arc::new(store), keys, Arc::new(clock), &options).await.unwrap()
+}
+
+/// The kid of the kit's key of this name.
+pub fn kid(name: &str) -> Digest {
+    key(name).kid()
+}
