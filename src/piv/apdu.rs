@@ -19,6 +19,9 @@ pub(super) fn get_response(length: u8) -> [u8; 5] {
 /// Header of VERIFY with a PIN; eight bytes follow.
 pub(super) const VERIFY: [u8; 5] = [0, 0x20, 0, 0x80, 8];
 
+/// VERIFY without a PIN: asks for the counter.
+pub(super) const VERIFY_NOTHING: &[u8] = &[0, 0x20, 0, 0x80];
+
 /// GET METADATA of a key.
 pub(super) fn get_metadata(slot: u8) -> [u8; 4] {
     [0, 0xf7, 0, slot]

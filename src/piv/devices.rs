@@ -50,11 +50,12 @@ pub struct Device {
 pub struct Scan {
     /// The keys that answered, by serial number, each once.
     pub devices: Vec<Device>,
-    /// Readers whose card did not answer in time: another program uses it, or it waits for a touch.
+    /// Readers whose card could not be asked in time: another program has it for itself, or it waits for a touch.
     pub busy: Vec<CString>,
 }
 
-/// All YubiKeys that are plugged in, by serial number. Waits for keys that are busy, at most twenty seconds.
+/// All YubiKeys that are plugged in (series 5 and later), by serial number. Waits for keys that are busy, at most twenty
+/// seconds.
 ///
 /// # Errors
 /// [`PivError::Service`] when there is no pcscd.
@@ -79,16 +80,31 @@ pub(super) fn find(serial: Serial) -> Result<Device, PivError> {
     match scan.devices.into_iter().find(|device| device.serial == serial) {
         Some(device) => Ok(device),
         None if scan.busy.is_empty() => Err(PivError::NotFound { serial }),
-        None => Err(PivError::Busy { serial, seconds: PATIENCE.as_secs() }),
+        None => Err(PivError::Busy { serial }),
     }
 }
 
-/// Asks the card in one reader who it is. `None` when it is no YubiKey, or gone.
-pub(super) fn identify(reader: CString) -> Option<Device> {
-    let context = link::context().ok()?;
-    let asked = || -> Result<_, LinkError> { Link::connect(&context, &reader)?.begin()?.identify() };
-    let (serial, firmware) = asked().ok()?;
-    Some(Device { reader, serial, firmware })
+/// What the card in a reader said when it was asked who it is.
+pub(super) enum Identity {
+    /// A YubiKey with the PIV application, firmware 5 or later.
+    Device(Device),
+    /// Something else, or already gone.
+    Other,
+    /// Another program has it for itself.
+    Held,
+}
+
+/// Asks the card in one reader who it is.
+pub(super) fn identify(reader: CString) -> Identity {
+    let asked = || -> Result<_, LinkError> {
+        let context = link::context().map_err(|_| pcsc::Error::NoService)?;
+        Link::connect(&context, &reader)?.begin()?.identify()
+    };
+    match asked() {
+        Ok((serial, firmware)) => Identity::Device(Device { reader, serial, firmware }),
+        Err(LinkError::Pcsc(pcsc::Error::SharingViolation)) => Identity::Held,
+        Err(_) => Identity::Other,
+    }
 }
 
 /// Asks all readers at once, until `enough` says so or `patience` ends. A thread that is left behind ends by itself
@@ -106,10 +122,13 @@ fn collect(patience: Duration, enough: impl Fn(&Device) -> bool) -> Result<Scan,
     }
     drop(sender);
     let mut devices = Vec::new();
-    while let Ok((reader, device)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    while let Ok((reader, identity)) =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        busy.retain(|other| *other != reader);
-        let Some(device) = device else { continue };
+        if !matches!(identity, Identity::Held) {
+            busy.retain(|other| *other != reader);
+        }
+        let Identity::Device(device) = identity else { continue };
         let last = enough(&device);
         devices.push(device);
         if last {

@@ -1,7 +1,7 @@
 //! Enrolment: a key made on the device, and the device's own word for it.
 //!
-//! The key is generated in slot 9c with PIN and touch for every signature, so that no copy of it exists and nobody uses
-//! it unseen. The attestation statement is also stored as the slot's certificate: programs that look for one (OpenSC) then
+//! A custodian's key is generated in slot 9c with PIN and touch for every signature, so that no copy of it exists and
+//! nobody uses it unseen. The attestation statement is also stored as the slot's certificate: programs that look for one (OpenSC) then
 //! find the key, and no signature is needed to make it.
 
 use der::Encode as _;
@@ -10,7 +10,7 @@ use yubikey::piv::{self, AlgorithmId, ManagementSlotId, SlotId};
 use yubikey::{Certificate, Context, MgmKey, YubiKey};
 use zeroize::Zeroizing;
 
-use super::{Device, Pin, PivError, Serial, devices};
+use super::{Device, Pin, PivError, Serial, Slot, devices};
 use crate::domain::attestation::{AttestationEvidence, PinPolicy, TouchPolicy};
 use crate::domain::charter::Firmware;
 use crate::jose::P256PublicKey;
@@ -33,7 +33,7 @@ pub struct Enrolment<'a> {
     pub pin: &'a Pin,
     /// Its management key.
     pub management_key: ManagementKey,
-    /// Whether a key in slot 9c may be destroyed.
+    /// Whether a key that is in the slot may be destroyed.
     pub overwrite: bool,
 }
 
@@ -44,11 +44,11 @@ pub struct EnrolledKey {
     pub serial: Serial,
     /// Its firmware.
     pub firmware: Firmware,
-    /// The key in slot 9c.
+    /// The new key.
     pub public_key: P256PublicKey,
     /// Always `Always`.
     pub pin_policy: PinPolicy,
-    /// Always `Always`.
+    /// `Always` for a custodian's key, `Never` for an issuing key.
     pub touch_policy: TouchPolicy,
     /// Statement and f9 certificate.
     pub attestation: AttestationEvidence,
@@ -56,37 +56,53 @@ pub struct EnrolledKey {
     pub factory_secrets: bool,
 }
 
-/// Makes a new key in slot 9c: P-256, PIN always, touch always, attested.
+/// Makes a new custodian's key in slot 9c: P-256, PIN always, touch always, attested.
 ///
 /// # Errors
 /// [`PivError::WrongPin`] and [`PivError::SlotOccupied`] before anything is changed; [`PivError::ManagementKey`]; what
 /// befell the device.
 pub fn enrol(enrolment: &Enrolment<'_>) -> Result<EnrolledKey, PivError> {
+    make(enrolment, Slot::Signature, TouchPolicy::Always)
+}
+
+/// Makes a new issuing key in slot 9a, for a daemon without an HSM: P-256, PIN always, touch never, attested. Whoever
+/// is root on the daemon's host can use it while it is plugged in.
+///
+/// # Errors
+/// As [`enrol`].
+pub fn enrol_issuer(enrolment: &Enrolment<'_>) -> Result<EnrolledKey, PivError> {
+    make(enrolment, Slot::Authentication, TouchPolicy::Never)
+}
+
+fn make(enrolment: &Enrolment<'_>, slot: Slot, touch_policy: TouchPolicy) -> Result<EnrolledKey, PivError> {
     let serial = enrolment.serial;
+    let slot_id = match slot {
+        Slot::Authentication => SlotId::Authentication,
+        Slot::Signature => SlotId::Signature,
+    };
+    let touch = match touch_policy {
+        TouchPolicy::Never => yubikey::TouchPolicy::Never,
+        TouchPolicy::Always => yubikey::TouchPolicy::Always,
+        TouchPolicy::Cached => yubikey::TouchPolicy::Cached,
+    };
     let of = |error: yubikey::Error| translate(serial, error);
     let device = devices::find(serial)?;
     let mut yubikey = open(&device)?;
-    if !enrolment.overwrite && holds_key(&mut yubikey).map_err(of)? {
-        return Err(PivError::SlotOccupied { serial });
+    if !enrolment.overwrite && holds_key(&mut yubikey, slot_id).map_err(of)? {
+        return Err(PivError::SlotOccupied { serial, slot: slot.name() });
     }
     yubikey.verify_pin(enrolment.pin.reveal()).map_err(of)?;
     let management = management_key(&mut yubikey, &enrolment.management_key).map_err(of)?;
     yubikey.authenticate(&management).map_err(of)?;
-    let spki = piv::generate(
-        &mut yubikey,
-        SlotId::Signature,
-        AlgorithmId::EccP256,
-        yubikey::PinPolicy::Always,
-        yubikey::TouchPolicy::Always,
-    )
-    .map_err(of)?;
+    let spki = piv::generate(&mut yubikey, slot_id, AlgorithmId::EccP256, yubikey::PinPolicy::Always, touch)
+        .map_err(of)?;
     let odd = |detail: &str| PivError::Device { serial, detail: detail.to_owned() };
     let spki = spki.to_der().map_err(|_| odd("no public key"))?;
     let public_key = P256PublicKey::from_spki_der(&spki).map_err(|_| odd("no P-256 key"))?;
-    let statement = piv::attest(&mut yubikey, SlotId::Signature).map_err(of)?;
+    let statement = piv::attest(&mut yubikey, slot_id).map_err(of)?;
     let intermediate = Certificate::read(&mut yubikey, SlotId::Attestation).map_err(of)?;
     Certificate::from_bytes(statement.clone())
-        .and_then(|certificate| certificate.write(&mut yubikey, SlotId::Signature, CertInfo::Uncompressed))
+        .and_then(|certificate| certificate.write(&mut yubikey, slot_id, CertInfo::Uncompressed))
         .map_err(of)?;
     let factory_secrets = has_factory_secrets(&mut yubikey);
     Ok(EnrolledKey {
@@ -94,7 +110,7 @@ pub fn enrol(enrolment: &Enrolment<'_>) -> Result<EnrolledKey, PivError> {
         firmware: device.firmware,
         public_key,
         pin_policy: PinPolicy::Always,
-        touch_policy: TouchPolicy::Always,
+        touch_policy,
         attestation: AttestationEvidence {
             statement_der: statement.to_vec(),
             intermediate_der: intermediate.cert.to_der().map_err(|_| odd("no f9 certificate"))?,
@@ -121,8 +137,8 @@ fn open(device: &Device) -> Result<YubiKey, PivError> {
     Ok(yubikey)
 }
 
-fn holds_key(yubikey: &mut YubiKey) -> yubikey::Result<bool> {
-    match piv::metadata(yubikey, SlotId::Signature) {
+fn holds_key(yubikey: &mut YubiKey, slot: SlotId) -> yubikey::Result<bool> {
+    match piv::metadata(yubikey, slot) {
         Ok(_) => Ok(true),
         Err(yubikey::Error::NotFound) => Ok(false),
         Err(error) => Err(error),

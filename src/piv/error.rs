@@ -15,11 +15,11 @@ pub enum PivError {
     /// No reader holds this key.
     #[error("YubiKey {serial} is not plugged in: plug it in and try again")]
     NotFound { serial: Serial },
-    /// The key was there but its reader is held by another program.
+    /// Some reader could not be asked, so the key may be there.
     #[error(
-        "YubiKey {serial} did not answer in {seconds} s: another program uses a key, or one waits for a touch"
+        "YubiKey {serial} cannot be reached: another program holds a key (often gpg's scdaemon), or one waits for a touch; end that and try again"
     )]
-    Busy { serial: Serial, seconds: u64 },
+    Busy { serial: Serial },
     /// Pulled out in the middle.
     #[error(
         "YubiKey {serial} was removed before it had answered: nothing was signed; plug it in and start again"
@@ -59,9 +59,9 @@ pub enum PivError {
     ManagementKey { serial: Serial },
     /// Enrolment would destroy a key.
     #[error(
-        "YubiKey {serial} already has a key in slot 9c: pass --overwrite to destroy it and make a new one"
+        "YubiKey {serial} already has a key in slot {slot}: pass --overwrite to destroy it and make a new one"
     )]
-    SlotOccupied { serial: Serial },
+    SlotOccupied { serial: Serial, slot: &'static str },
     /// The device's answer breaks the protocol, or its signature does not verify.
     #[error("YubiKey {serial} gave an answer that cannot be used ({detail}): unplug it and plug it in again")]
     Device { serial: Serial, detail: String },

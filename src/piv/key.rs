@@ -55,7 +55,7 @@ impl PivKey {
     /// Finds the YubiKey with this serial number among all that are plugged in; slot 9c.
     ///
     /// # Errors
-    /// [`PivError::NotFound`], [`PivError::Busy`] after twenty seconds, [`PivError::Service`].
+    /// [`PivError::NotFound`], [`PivError::Busy`] (after at most twenty seconds), [`PivError::Service`].
     pub fn open(serial: Serial) -> Result<Self, PivError> {
         devices::find(serial).map(Self::at)
     }
@@ -90,6 +90,14 @@ impl PivKey {
     /// [`PivError::NoKey`], or what befell the device.
     pub fn public_key(&self) -> Result<P256PublicKey, PivError> {
         self.converse(|conversation| self.key_in(conversation))
+    }
+
+    /// How many wrong PINs the device takes before it blocks; 0 when it is blocked. Uses none of them.
+    ///
+    /// # Errors
+    /// What befell the device.
+    pub fn pin_tries(&self) -> Result<u8, PivError> {
+        self.converse(|conversation| conversation.pin_tries().map_err(|error| error.of(self.device.serial)))
     }
 
     /// Signs a SHA-256 digest with the key `expected`, and returns ES256's r‖s. Sends the PIN once; blocks while the key

@@ -120,6 +120,7 @@ impl LinkError {
                 CommDataLost | CommError | InvalidHandle | NoSmartcard | NotTransacted | ReaderUnavailable
                 | RemovedCard | ResetCard | UnknownReader | UnpoweredCard | UnresponsiveCard,
             ) => PivError::Removed { serial },
+            Self::Pcsc(pcsc::Error::SharingViolation) => PivError::Busy { serial },
             Self::Pcsc(error @ (pcsc::Error::NoService | pcsc::Error::ServiceStopped)) => {
                 PivError::Service { detail: error.to_string() }
             }
@@ -157,6 +158,15 @@ impl Conversation<'_> {
         }
         let point = apdu::find(&answer.data, PUBLIC).and_then(|public| apdu::find(public, POINT));
         Ok(point.and_then(|point| P256PublicKey::from_sec1(point).ok()))
+    }
+
+    /// Tries left for the PIN, without using one.
+    pub fn pin_tries(&self) -> Result<u8, LinkError> {
+        match self.send(apdu::VERIFY_NOTHING)?.status {
+            Status::WrongPin(left) => Ok(left),
+            Status::Blocked => Ok(0),
+            other => Err(LinkError::Answer(format!("no PIN counter: {other:?}"))),
+        }
     }
 
     /// Sends the PIN, once.

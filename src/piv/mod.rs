@@ -18,7 +18,7 @@ mod pin;
 mod watch;
 
 pub use devices::{Device, Scan, Serial, devices, scan};
-pub use enrol::{EnrolledKey, Enrolment, ManagementKey, enrol};
+pub use enrol::{EnrolledKey, Enrolment, ManagementKey, enrol, enrol_issuer};
 pub use error::PivError;
 pub use key::{PivKey, Slot};
 pub use pin::Pin;

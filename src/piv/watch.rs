@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use pcsc::{Context, PNP_NOTIFICATION, ReaderState, State};
 
-use super::{Device, PivError, devices, link};
+use super::devices::{self, Identity};
+use super::{Device, PivError, link};
 
 /// A key came or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +114,10 @@ impl Watch {
             }
             leave(&mut self.plugged, &mut self.events, reader);
             if present {
-                let device = devices::identify(reader.to_owned());
+                let device = match devices::identify(reader.to_owned()) {
+                    Identity::Device(device) => Some(device),
+                    Identity::Other | Identity::Held => None,
+                };
                 self.events.extend(device.clone().map(PivEvent::Plugged));
                 self.plugged.insert(reader.to_owned(), Seen { count, device });
             }

@@ -2,9 +2,9 @@
 
 use super::{enrolled, pin};
 use breakglass::domain::attestation::{PinPolicy, TouchPolicy, verify};
-use breakglass::piv::{Enrolment, ManagementKey, Pin, PivError, PivKey, Serial, enrol};
+use breakglass::piv::{Enrolment, ManagementKey, Pin, PivError, PivKey, Serial, Slot, enrol, enrol_issuer};
 use virtual_yubikey::harness::in_stack;
-use virtual_yubikey::{CardSpec, Version};
+use virtual_yubikey::{CardSpec, TouchMode, Version};
 use zeroize::Zeroizing;
 
 fn enrolment(serial: u32, pin: &Pin) -> Enrolment<'_> {
@@ -31,7 +31,7 @@ fn a_key_in_use_is_not_overwritten_unasked() {
     in_stack("enrolment::a_key_in_use_is_not_overwritten_unasked", &[CardSpec::new(7)], |_| {
         let first = enrolled(7).public_key;
         let pin = pin();
-        assert_eq!(enrol(&enrolment(7, &pin)), Err(PivError::SlotOccupied { serial: Serial(7) }));
+        assert_eq!(enrol(&enrolment(7, &pin)), Err(PivError::SlotOccupied { serial: Serial(7), slot: "9c" }));
         let key = PivKey::open(Serial(7)).unwrap();
         assert_eq!(key.public_key(), Ok(first), "nothing changed");
         let second = enrol(&Enrolment { overwrite: true, ..enrolment(7, &pin) }).unwrap().public_key;
@@ -73,5 +73,26 @@ fn the_factorys_secrets_are_noticed() {
         let protected =
             Enrolment { management_key: ManagementKey::Protected, overwrite: true, ..enrolment(7, &pin) };
         assert!(!enrol(&protected).unwrap().factory_secrets, "with a management key behind the PIN");
+    });
+}
+
+#[test]
+fn an_issuing_key_signs_without_touch_beside_a_custodians_key() {
+    let test = "enrolment::an_issuing_key_signs_without_touch_beside_a_custodians_key";
+    in_stack(test, &[CardSpec::new(7).touch(TouchMode::Refuse)], |stack| {
+        let pin = pin();
+        let issuer = enrol_issuer(&enrolment(7, &pin)).unwrap();
+        assert_eq!(issuer.touch_policy, TouchPolicy::Never);
+        let custodian = enrolled(7).public_key;
+        let key = PivKey::open(Serial(7)).unwrap().slot(Slot::Authentication);
+        assert_eq!(key.public_key(), Ok(issuer.public_key));
+        for _ in 0..20 {
+            assert!(key.sign(&issuer.public_key, &[9; 32], &pin).is_ok());
+        }
+        assert_eq!(stack.counts(7).touches.asked, 0);
+        let mixed = key.sign(&custodian, &[9; 32], &pin);
+        assert_eq!(mixed, Err(PivError::WrongKey { serial: Serial(7), slot: "9a" }));
+        let refused = verify(&issuer.attestation, &[stack.root_der()], &[], 1_800_000_000).unwrap_err();
+        assert_eq!(refused.reason(), "ATTESTATION_SUBJECT", "never taken for a custodian's key");
     });
 }

@@ -1,7 +1,7 @@
 //! Which keys are plugged in, and keys that come and go.
 
 use super::{DEADLINE, enrolled, pin};
-use breakglass::piv::{PivEvent, PivKey, Serial, Watch, devices, scan};
+use breakglass::piv::{PivError, PivEvent, PivKey, Serial, Watch, devices, scan};
 use std::time::{Duration, Instant};
 use virtual_yubikey::harness::in_stack;
 use virtual_yubikey::{CardSpec, TouchMode, Version};
@@ -71,4 +71,35 @@ fn a_watch_reports_who_comes_and_goes() {
         assert_eq!(next().as_deref(), Some("+1"));
         assert_eq!(watch.next(Duration::from_millis(300)).unwrap(), None, "and then nothing happens");
     });
+}
+
+#[test]
+fn a_key_that_another_program_holds_is_busy_not_missing() {
+    let test = "finding::a_key_that_another_program_holds_is_busy_not_missing";
+    in_stack(test, &[CardSpec::new(1), CardSpec::new(2)], |_| {
+        let held = devices().unwrap().remove(0);
+        let context = pcsc::Context::establish(pcsc::Scope::System).unwrap();
+        let holder = context.connect(&held.reader, pcsc::ShareMode::Exclusive, pcsc::Protocols::T1).unwrap();
+        let refused = PivKey::open(Serial(1)).unwrap_err();
+        assert_eq!(refused, PivError::Busy { serial: Serial(1) });
+        assert!(PivKey::open(Serial(2)).is_ok(), "the other is not");
+        let late = PivKey::at(held.clone()).public_key().unwrap_err();
+        assert_eq!(late, PivError::Busy { serial: Serial(1) });
+        drop(holder);
+        assert!(PivKey::open(Serial(1)).is_ok());
+    });
+}
+
+#[test]
+fn without_a_service_it_is_said_so() {
+    // The child's environment points to a socket that nobody listens on.
+    if std::env::var_os("PCSCLITE_CSOCK_NAME").is_none_or(|socket| socket != "/nonexistent") {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["finding::without_a_service_it_is_said_so", "--exact", "--test-threads=1"]);
+        assert!(again.env("PCSCLITE_CSOCK_NAME", "/nonexistent").status().unwrap().success());
+        return;
+    }
+    assert_eq!(devices().unwrap_err().reason(), "PIV_NO_SERVICE");
+    assert_eq!(PivKey::open(Serial(1)).unwrap_err().reason(), "PIV_NO_SERVICE");
+    assert!(Watch::new().is_err());
 }

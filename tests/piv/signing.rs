@@ -40,12 +40,15 @@ fn a_wrong_pin_is_sent_once_and_three_block() {
         let key = enrolled(7).public_key;
         let wrong = Pin::new(b"654321").unwrap();
         let serial = Serial(7);
+        let tries = || PivKey::open(serial).unwrap().pin_tries().unwrap();
+        assert_eq!((tries(), tries()), (3, 3), "asking costs nothing");
         assert_eq!(sign(7, &key, &wrong), Err(PivError::WrongPin { serial, tries_left: 2 }));
         assert!(sign(7, &key, &pin()).is_ok(), "the right one resets the counter");
         assert_eq!(sign(7, &key, &wrong), Err(PivError::WrongPin { serial, tries_left: 2 }));
         assert_eq!(sign(7, &key, &wrong), Err(PivError::WrongPin { serial, tries_left: 1 }));
         assert_eq!(sign(7, &key, &wrong), Err(PivError::PinBlocked { serial }));
         assert_eq!(sign(7, &key, &pin()), Err(PivError::PinBlocked { serial }), "blocked is blocked");
+        assert_eq!(tries(), 0);
         assert_eq!(stack.counts(7).signatures, 1);
     });
 }
