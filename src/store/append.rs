@@ -1,14 +1,14 @@
 //! Appending: compare-and-swap of the log's size, with the hashes that the new entries complete.
 //!
 //! Invariants: a batch is durable as a whole or not there at all, hashes included; the published frontier only ever
-//! describes durable entries. Dropping the future at any point is safe: the session it used is thrown away, and the
-//! next writer reads back what is there.
+//! describes durable entries. Dropping the future at any point is safe: the next writer reads back what became of it.
 
 use sqlx::sqlite::{SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::SqliteStore;
 use super::error::{AppendError, StoreError};
+use super::fold::Folder;
 use super::open::{load_frontier, writer_options};
 use super::reserve::Reserve;
 use super::rows::to_sql;
@@ -20,18 +20,28 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// The one writer of a log.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` after a failed or abandoned write: its state is unknown, a new connection's is not.
+    /// `None` after a failed write: the driver's idea of the transaction may be wrong then, a new connection's is not.
     entries: Option<SqliteConnection>,
-    /// The same for derived data.
+    /// Whether a write has begun whose outcome nobody has seen. The driver finishes an abandoned command, and only the
+    /// same connection is sure to look after that: so it is kept, and asked what is there.
+    uncertain: bool,
+    /// The connection for derived data; `None` after a failed or abandoned write.
     pub(super) derived: Option<SqliteConnection>,
     pub(super) reserve: Reserve,
+    folder: Folder,
     /// Latched: why nothing is written until a restart.
     pub(super) broken: Option<String>,
 }
 
 impl Writer {
-    pub(super) fn new(entries: SqliteConnection, derived: SqliteConnection, reserve: Reserve) -> Self {
-        Self { entries: Some(entries), derived: Some(derived), reserve, broken: None }
+    pub(super) fn new(
+        entries: SqliteConnection,
+        derived: SqliteConnection,
+        reserve: Reserve,
+        folder: Folder,
+    ) -> Self {
+        let derived = Some(derived);
+        Self { entries: Some(entries), uncertain: false, derived, reserve, folder, broken: None }
     }
 
     /// Remembers a failure after which the disk cannot be relied on.
@@ -43,6 +53,7 @@ impl Writer {
     }
 
     pub(super) async fn close(self) {
+        self.folder.stop().await;
         for connection in [self.derived, self.entries].into_iter().flatten() {
             if let Err(error) = connection.close().await {
                 tracing::warn!(%error, "the log's database did not close cleanly; the next start recovers it");
@@ -96,32 +107,48 @@ impl SqliteStore {
         expected: u64,
         entries: &[Vec<u8>],
     ) -> Result<(), AppendError> {
-        // Taken out for the time of the write: if this future is dropped or fails, the connection goes with it.
-        let mut connection = match writer.entries.take() {
+        let connection = match &mut writer.entries {
             Some(connection) => connection,
-            None => self.reconnect().await?,
+            empty => {
+                writer.uncertain = true;
+                empty.insert(
+                    writer_options(&self.path, SqliteSynchronous::Full)
+                        .connect()
+                        .await
+                        .map_err(StoreError::from)?,
+                )
+            }
         };
+        if writer.uncertain {
+            self.frontier.send_replace(load_frontier(connection).await?);
+            writer.uncertain = false;
+        }
         let frontier = self.frontier();
         if frontier.size() != expected {
-            writer.entries = Some(connection);
             return Err(AppendError::Conflict { expected, actual: frontier.size() });
         }
-        if !entries.is_empty() {
-            let grown = write(&mut connection, frontier, entries).await?;
-            self.frontier.send_replace(grown);
+        if entries.is_empty() {
+            return Ok(());
         }
-        writer.entries = Some(connection);
-        Ok(())
-    }
-
-    /// A new connection after a failed or abandoned write, and the truth about what became of that write.
-    async fn reconnect(&self) -> Result<SqliteConnection, StoreError> {
-        let mut connection = writer_options(&self.path, SqliteSynchronous::Full).connect().await?;
-        let frontier = load_frontier(&mut connection).await?;
-        if frontier != *self.frontier.borrow() {
-            self.frontier.send_replace(frontier);
+        writer.uncertain = true;
+        match write(connection, frontier, entries).await {
+            Ok(grown) => {
+                self.frontier.send_replace(grown);
+                writer.uncertain = false;
+                // While the reserve is released, its space is not for this.
+                if writer.reserve.is_whole() {
+                    writer.folder.wrote(entries.iter().map(|entry| entry.len() as u64).sum());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(failed) = writer.entries.take() {
+                    // It rolls back as it closes; that may fail for the same reason as the write.
+                    let _ = failed.close().await;
+                }
+                Err(error.into())
+            }
         }
-        Ok(connection)
     }
 }
 

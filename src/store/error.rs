@@ -81,7 +81,7 @@ pub enum StoreError {
     ExportEntry(u64),
     /// An index, size or proof that the log does not have.
     #[error(transparent)]
-    Tlog(#[from] TlogError),
+    Tlog(TlogError),
     /// The disk is full.
     #[error("the disk of the log is full; free some space")]
     Full,
@@ -126,6 +126,16 @@ impl StoreError {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::Io { what: what.into(), source: source.into() }
+    }
+}
+
+impl From<TlogError> for StoreError {
+    fn from(error: TlogError) -> Self {
+        match error {
+            // The store asks for complete nodes of durable entries only: all of them were written with the entries.
+            TlogError::MissingNode(_) => Self::corrupt(error.to_string()),
+            other => Self::Tlog(other),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod export_reader;
 mod files;
+mod fold;
 mod open;
 mod read;
 mod reserve;

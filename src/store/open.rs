@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 use super::append::Writer;
 use super::error::StoreError;
 use super::files::{self, Lock, beside};
+use super::fold::Folder;
 use super::reserve::Reserve;
 use super::{SqliteStore, derived, rows, schema};
 use crate::tlog::{Frontier, leaf_hash, nodes_for_size, root_nodes};
@@ -99,6 +100,7 @@ impl SqliteStore {
         let frontier = load_frontier(&mut connection).await?;
         derived::check_checkpoint(&mut connection, &frontier).await?;
         let derived = writer_options(path, SqliteSynchronous::Normal).connect().await?;
+        let folder = Folder::start(writer_options(path, SqliteSynchronous::Full).connect().await?, path);
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers.max(1))
             .min_connections(0)
@@ -106,18 +108,28 @@ impl SqliteStore {
             .connect_lazy_with(base_options(path).read_only(true).pragma("cache_size", "-1024"));
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(Writer::new(connection, derived, reserve)),
+            writer: Mutex::new(Writer::new(connection, derived, reserve, folder)),
             readers,
             frontier: watch::Sender::new(frontier),
             _lock: lock,
         })
     }
 
-    /// Closes the connections and folds the write-ahead log into the database. Dropping the store is as safe; it only
-    /// leaves that to the next start.
+    /// Closes the connections and folds the write-ahead log into the database.
+    ///
+    /// Dropping the store is as safe for the data, but its threads may still be at work when the lock is already free:
+    /// whoever opens the same log again in the same process closes it first.
     pub async fn close(self) {
+        let writer = self.writer.into_inner();
+        // The connection that closes last folds, unless it cannot write: that is wanted where the disk is full and the
+        // space left belongs to kills.
+        let keep_unfolded = if writer.reserve.is_whole() { None } else { self.readers.acquire().await.ok() };
+        if keep_unfolded.is_none() {
+            self.readers.close().await;
+        }
+        writer.close().await;
+        drop(keep_unfolded);
         self.readers.close().await;
-        self.writer.into_inner().close().await;
     }
 }
 
@@ -148,6 +160,7 @@ pub(super) fn writer_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .pragma("cache_size", "-4096")
+        .pragma("wal_autocheckpoint", "0")
 }
 
 /// Reads the right edge of the tree, and checks that entries and hashes end at the same place.

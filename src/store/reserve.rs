@@ -60,6 +60,11 @@ impl Reserve {
         true
     }
 
+    /// Whether space may be used for other things than kills and lifts.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state != State::Released
+    }
+
     /// Gives the space away. `false` if there was none to give.
     pub(super) fn release(&mut self) -> bool {
         if self.state == State::Without {
