@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
 
-use super::{id::IdArg, text};
+use super::{exit::Problem, id::IdArg, text};
 use crate::{
     client::{Channel, ClientError, Dial},
     domain::id::RequestId,
@@ -138,6 +138,51 @@ impl Daemon {
     pub(crate) fn redeem(&self, jws: Vec<u8>, wait: Duration) -> Result<String, ClientError> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).min(30_000);
         Ok(self.call(self.channel.access().redeem(v1::RedeemRequest { jws, wait_ms }))?.jwe)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, ClientError> {
+        Ok(self.call(self.channel.audit().get_checkpoint(v1::GetCheckpointRequest {}))?.checkpoint)
+    }
+
+    pub(crate) fn inclusion(
+        &self,
+        index: u64,
+        size: u64,
+    ) -> Result<v1::GetInclusionProofResponse, ClientError> {
+        self.call(self.channel.audit().get_inclusion_proof(v1::GetInclusionProofRequest { index, size }))
+    }
+
+    /// The entries `[start, end)` in order, each exactly once.
+    pub(crate) fn entries(
+        &self,
+        start: u64,
+        end: u64,
+        mut each: impl FnMut(u64, Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = start;
+        if start >= end {
+            return Ok(());
+        }
+        let request = v1::StreamEntriesRequest { start, end };
+        let mut stream = self.call(self.channel.audit().stream_entries(request))?;
+        while let Some(message) = self.runtime.block_on(stream.message()).map_err(ClientError::from)? {
+            if message.start != next {
+                return Err(Problem::unverified(
+                    "ENTRIES_OUT_OF_ORDER",
+                    format!("the daemon sent entry {} where {next} belongs", message.start),
+                )
+                .into());
+            }
+            for entry in message.entries {
+                each(next, entry)?;
+                next += 1;
+            }
+        }
+        if next == end {
+            return Ok(());
+        }
+        let message = format!("the daemon sent entries up to {next}, where {end} were asked for; try again");
+        Err(Problem::unavailable("ENTRIES_INCOMPLETE", message).into())
     }
 
     /// The request that an id or its beginning means.

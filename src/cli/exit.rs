@@ -8,9 +8,16 @@ use std::error::Error as StdError;
 use crate::{
     client::ClientError,
     config::client::ConfigError,
-    domain::{charter::CharterError, charter::NotPermitted, refusal::Refusal, strict::Rejection},
+    domain::{
+        attestation::AttestationError,
+        charter::{CharterError, NotPermitted},
+        refusal::Refusal,
+        replay::WrongEntry,
+        strict::Rejection,
+    },
     jose::JoseError,
     piv::PivError,
+    store::StoreError,
     tlog::TlogError,
 };
 
@@ -103,6 +110,15 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
     if let Some(error) = cause.downcast_ref::<TlogError>() {
         return found(Exit::Unverified, error.reason());
     }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return found(of_store(error), error.reason());
+    }
+    if cause.is::<WrongEntry>() {
+        return found(Exit::Unverified, "ENTRY_WRONG");
+    }
+    if cause.is::<AttestationError>() {
+        return found(Exit::Unverified, "ATTESTATION_REFUSED");
+    }
     if let Some(error) = cause.downcast_ref::<NotPermitted>() {
         return found(Exit::Refused, error.reason());
     }
@@ -110,6 +126,17 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
         return found(Exit::Refused, error.reason());
     }
     cause.downcast_ref::<JoseError>().map(|error| (Exit::Refused, error.reason().to_owned()))
+}
+
+/// An export that is not what it claims to be, or one that cannot be read or written.
+fn of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Export { .. }
+        | StoreError::ExportEntry(_)
+        | StoreError::RootMismatch { .. }
+        | StoreError::Tlog(_) => Exit::Unverified,
+        _ => Exit::Refused,
+    }
 }
 
 fn of_client(error: &ClientError) -> Exit {

@@ -70,6 +70,12 @@ pub(crate) fn shield(argument: OsString) -> OsString {
     }
 }
 
+/// A digest on the command line, shielded or not.
+pub(crate) fn parse_digest(text: &str) -> Result<Digest, String> {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    text.parse().map_err(|_| "a digest has 43 characters of base64url".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +108,6 @@ mod tests {
         let shielded = shield(id.to_string().into());
         assert_eq!(shielded.to_str().unwrap().parse::<IdArg>().unwrap().whole(), Some(id));
         assert_eq!(shield("--json".into()), "--json");
+        assert_eq!(parse_digest(shielded.to_str().unwrap()), Ok(id.0));
     }
 }

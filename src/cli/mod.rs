@@ -4,6 +4,7 @@
 //! the exit code follows the table in `--help`; nothing that the daemon says is shown as verified unless it was.
 
 mod approve;
+mod audit;
 mod charter;
 mod clock;
 mod completion;
@@ -103,6 +104,9 @@ enum Command {
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
     Verify(verify::Args),
+    /// Check, export and prove the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Draft, sign and read the charter: the rules
     #[command(subcommand)]
     Charter(charter::Command),
@@ -155,6 +159,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
+        Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),
         Command::Custodian(command) => custodian::run(command, session),
         Command::Key(command) => key::run(command, session),

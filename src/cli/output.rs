@@ -52,6 +52,15 @@ impl Out {
         Ok(self.stderr.flush()?)
     }
 
+    /// Shows how far long work has come, to a person at a terminal only.
+    pub(crate) fn progress(&mut self, text: &str) -> Result<()> {
+        if io::stderr().is_terminal() {
+            write!(self.stderr, "\r{text}")?;
+            self.stderr.flush()?;
+        }
+        Ok(())
+    }
+
     /// Asks on the terminal; `None` where there is nobody to answer.
     pub(crate) fn ask(&mut self, question: &str) -> Result<Option<String>> {
         if !io::stdin().is_terminal() {

@@ -23,7 +23,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Reads the configuration, and verifies the charter that it pins.
     pub(crate) fn load(given: Option<&Path>) -> Result<Self> {
-        let config = ClientConfig::load(given, &default_path())?;
+        let config = config(given)?;
         let charter = config.charter()?;
         Ok(Self { config, charter })
     }
@@ -52,6 +52,11 @@ impl Setup {
         let pins = self.charter.document().daemons.iter().map(|daemon| daemon.spki).collect();
         Daemon::connect(Dial::new(self.config.daemon()?, pins, Some(identity)))
     }
+}
+
+/// The configuration alone.
+pub(crate) fn config(given: Option<&Path>) -> Result<ClientConfig> {
+    Ok(ClientConfig::load(given, &default_path())?)
 }
 
 /// `~/.config/breakglass/config.toml`.
