@@ -1,0 +1,23 @@
+//! The whole product, end to end: the real `breakglassd`, a real `SoftHSM`, gRPC over pinned mTLS; only the custodians'
+//! keys are software here (the virtual YubiKeys have their own tests).
+//!
+//! Every test has a world of its own: directories, ports, tokens, charter, and a daemon that is ended by its process id.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stand outside test functions, which clippy's exception covers"
+)]
+
+mod client;
+mod daemon;
+mod faults;
+mod flow;
+#[path = "../core/kit.rs"]
+#[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]
+mod kit;
+mod refusals;
+mod wish;
+mod world;
