@@ -136,6 +136,20 @@ def grant(options, charter, digest, caller, key, cnf, redeem, now):
     }
 
 
+def patiently(call, until):
+    """Calls again while the daemon is away. Statements are idempotent by their digests, so nothing is done twice."""
+    pause = 0.2
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE or time.time() + pause > until:
+                raise
+            say(f"the daemon is away ({error.details()}): asking again")
+        time.sleep(pause)
+        pause = min(pause * 2, 5)
+
+
 def wait(access_pb2, request_pb2, stub, request_id):
     """Follows the request until it is issued or over. The stream begins with the request as it stands."""
     states = request_pb2.RequestState
@@ -154,10 +168,11 @@ def wait(access_pb2, request_pb2, stub, request_id):
         if request.state not in (states.REQUEST_STATE_PENDING, states.REQUEST_STATE_AUTHORIZED):
             say(f"no JWT: {request.failure.message or name}")
             raise SystemExit(3)
-    raise SystemExit("issue.py: the daemon ended the watch: run again")
+    raise SystemExit("issue.py: the daemon ended the watch without a reason")
 
 
 def redeem_jwt(access_pb2, stub, key, charter, digest, request_id, redeem):
+    """The sealed JWT. It stays redeemable until its exp, so a lost answer costs nothing."""
     about = {"iss": charter["iss"], "charter": digest, "request_id": request_id, "nonce": b64(os.urandom(16))}
     statement = sign(key, "redeem", canonical(about), int(time.time()))
     answer = stub.Redeem(access_pb2.RedeemRequest(jws=statement, wait_ms=MAX_WAIT_MS))
@@ -232,8 +247,10 @@ def run(options):
         if filed.request_id != request_id:
             raise SystemExit("issue.py: the daemon filed something else")
         say(f"request {request_id}")
-        wait(access_pb2, request_pb2, access_stub, request_id)
-        print(redeem_jwt(access_pb2, access_stub, key, charter, digest, request_id, redeem))
+        deadline = now + options.wait
+        patiently(lambda: wait(access_pb2, request_pb2, access_stub, request_id), deadline)
+        redeeming = lambda: redeem_jwt(access_pb2, access_stub, key, charter, digest, request_id, redeem)  # noqa: E731
+        print(patiently(redeeming, deadline + options.ttl))
 
 
 def main():

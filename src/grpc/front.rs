@@ -94,6 +94,11 @@ impl Front {
             if matches!(error.kind(), Kind::Unauthenticated | Kind::PermissionDenied) {
                 self.note(known, error.reason());
             }
+            tracing::debug!(
+                key = key.map(tracing::field::display),
+                reason = error.reason(),
+                "grpc.call.stopped"
+            );
             error.into()
         })
     }
@@ -131,12 +136,14 @@ impl Front {
         {
             self.note(Some(caller.key), refusal.reason());
         }
+        tracing::info!(caller = %caller.principal, reason = error.reason(), "grpc.call.refused");
         ServiceError::from(error).into()
     }
 
     /// The status of what is refused here, because the caller is not one who may do it.
     pub(super) fn denied(&self, caller: &Caller, reason: &'static str, message: &str) -> Status {
         self.note(Some(caller.key), reason);
+        tracing::info!(caller = %caller.principal, reason, "grpc.call.refused");
         ServiceError::new(Kind::PermissionDenied, reason, message).into()
     }
 

@@ -11,6 +11,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use super::status::{Kind, ServiceError};
 
@@ -57,15 +58,17 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = tracing::debug_span!("grpc.call", method = request.uri().path());
         let (answer, most) = (self.inner.call(request), self.call);
-        Box::pin(async move {
+        let typed = async move {
             let Ok(answer) = tokio::time::timeout(most, answer).await else {
                 let message = format!("no answer within {} s: ask again, nothing is lost", most.as_secs());
                 return Ok(into_response(ServiceError::new(Kind::DeadlineExceeded, "CALL_TIMEOUT", message)));
             };
             let answer = answer?;
             Ok(untyped(answer.headers()).map_or(answer, into_response))
-        })
+        };
+        Box::pin(typed.instrument(span))
     }
 }
 

@@ -5,9 +5,12 @@ use breakglass::domain::strict::{Killed, Seen, View, verify};
 use breakglass::grpc::v1::{self, RequestState, watch_requests_response::Event};
 use breakglass::jose::{GeneralJws, Typ, jwe};
 use tonic::{Code, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::within;
-use crate::world::{World, now, with_world};
+use crate::world::{TEMP_SECONDS, World, now, with_world};
 
 /// The next request that the watch shows, heartbeats aside.
 async fn next(stream: &mut Streaming<v1::WatchRequestsResponse>) -> v1::Request {
@@ -157,5 +160,55 @@ fn a_watch_begins_with_what_is_and_ends_with_the_server() {
         world.stop_api().await;
         let ended = ClientError::from(within(all.message()).await.unwrap_err());
         assert_eq!((ended.code, ended.reason.as_str()), (Code::Unavailable, "STOPPING"));
+    });
+}
+
+#[test]
+fn a_term_that_ends_reaches_open_connections() {
+    with_world("flow::a_term_that_ends_reaches_open_connections", |world| async move {
+        let (id, ..) = world.file("dave").await;
+        let channel = world.connect("temp").await;
+        let mut events = watch(&channel, &[]).await;
+        assert_eq!(next(&mut events).await.request_id, id);
+        let get =
+            async || channel.charter().get_daemon(v1::GetDaemonRequest {}).await.map_err(ClientError::from);
+        assert_eq!(get().await.unwrap().into_inner().caller, "temp");
+        world.clock.advance(TEMP_SECONDS);
+        let ended = get().await.unwrap_err();
+        assert_eq!((ended.code, ended.reason.as_str()), (Code::PermissionDenied, "CLIENT_NOT_IN_TERM"));
+        // The watch that was begun in term shows nothing of what comes after it: not even that dave takes back what he
+        // filed before.
+        let withdrawal =
+            v1::WithdrawRequest { jws: world.about_at("dave", &id, Typ::Withdrawal, now() + TEMP_SECONDS) };
+        world.connect("dave").await.access().withdraw(withdrawal).await.unwrap();
+        let error = loop {
+            match within(events.message()).await {
+                Ok(Some(event)) => assert!(matches!(event.event, Some(Event::Heartbeat(_))), "{event:?}"),
+                other => break ClientError::from(other.unwrap_err()),
+            }
+        };
+        assert_eq!(error.reason, "CLIENT_NOT_IN_TERM");
+    });
+}
+
+#[test]
+fn a_latched_daemon_says_so_and_still_answers_questions() {
+    with_world("flow::a_latched_daemon_says_so_and_still_answers_questions", |world| async move {
+        let (id, grant, _) = world.file("dave").await;
+        let mut health = HealthClient::new(world.connect("stranger").await.raw());
+        let check = HealthCheckRequest { service: "breakglass.v1.AccessService".into() };
+        let mut states = health.watch(check).await.unwrap().into_inner();
+        let mut wait = async |wanted: ServingStatus| {
+            while within(states.message()).await.unwrap().unwrap().status() != wanted {}
+        };
+        wait(ServingStatus::Serving).await;
+        world.running.engine.latch().close("a test did it");
+        wait(ServingStatus::NotServing).await;
+        let refused = world.submit(&id, world.verdicts(&grant, Typ::Approval, &["alice"])).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "LATCHED"));
+        assert_eq!(get(&world, "alice", &id).await.unwrap().state(), RequestState::Pending);
+        let mut charter = world.connect("alice").await.charter();
+        let daemon = charter.get_daemon(v1::GetDaemonRequest {}).await.unwrap().into_inner();
+        assert_eq!(daemon.latched, "a test did it");
     });
 }

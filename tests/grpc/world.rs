@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use breakglass::client::{Channel, ClientError, Dial};
 use breakglass::domain::charter::Charter;
-use breakglass::engine::{self, Keys, Options, Running, SystemClock};
+use breakglass::domain::time::Timestamp;
+use breakglass::engine::{self, Clock, Keys, Options, Running, SystemClock};
 use breakglass::grpc::api;
 use breakglass::grpc::tls::Identity;
 use breakglass::grpc::v1;
@@ -34,6 +36,8 @@ use crate::support::{key, within};
 
 /// Custodians: two of three approve.
 pub const CUSTODIANS: [&str; 3] = ["alice", "bob", "carol"];
+/// How long the client `temp` is in term.
+pub const TEMP_SECONDS: i64 = 120;
 /// The log's name.
 pub const ORIGIN: &str = "test.example/log";
 
@@ -60,7 +64,32 @@ pub fn with_world_as<F: Future<Output = ()>>(
     });
 }
 
+/// The machine's clocks, which a test can set forward; not by ten minutes, which the engine takes for a fault.
+#[derive(Default)]
+pub struct TestClock {
+    machine: SystemClock,
+    ahead_millis: AtomicI64,
+}
+
+impl TestClock {
+    pub fn advance(&self, seconds: i64) {
+        self.ahead_millis.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn wall(&self) -> Timestamp {
+        let ahead = self.ahead_millis.load(Ordering::Relaxed);
+        Timestamp::from_millis(self.machine.wall().millis() + ahead)
+    }
+
+    fn monotonic(&self) -> i64 {
+        self.machine.monotonic()
+    }
+}
+
 pub struct World {
+    pub clock: Arc<TestClock>,
     pub folder: tempfile::TempDir,
     pub address: String,
     pub server: Arc<Identity>,
@@ -84,7 +113,7 @@ impl World {
 
         let mut keys: BTreeMap<String, p256::SecretKey> =
             CUSTODIANS.iter().map(|name| ((*name).to_owned(), key())).collect();
-        for name in ["alice", "bob", "carol", "dave", "eve", "tool"] {
+        for name in ["alice", "bob", "carol", "dave", "eve", "tool", "temp"] {
             keys.insert(format!("{name}.tls"), key());
         }
         let (server_pem, server_key) = pems(&key(), "breakglassd");
@@ -100,8 +129,8 @@ impl World {
         let store = Arc::new(store);
         let keys_of_daemon = Keys { issuing: token, log: Arc::new(log) };
         let how = Options { daemon: "d1".into(), snapshot_every: 10_000 };
-        let clock = Arc::new(SystemClock::default());
-        let running = Running::start(Arc::clone(&store), keys_of_daemon, clock, &how).await.unwrap();
+        let clock = Arc::new(TestClock::default());
+        let running = Running::start(Arc::clone(&store), keys_of_daemon, clock.clone(), &how).await.unwrap();
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("localhost:{}", listener.local_addr().unwrap().port());
@@ -110,7 +139,7 @@ impl World {
             let (engine, server, stopped) = (running.engine.clone(), Arc::clone(&server), stop.subscribe());
             tokio::spawn(async move { api::serve(engine, listener, &server, options, stopped).await })
         };
-        Self { folder, address, server, server_pem, charter, keys, running, store, stop, api }
+        Self { clock, folder, address, server, server_pem, charter, keys, running, store, stop, api }
     }
 
     /// A connection with the file key of `name`; `stranger` has one that nobody knows.
@@ -174,13 +203,18 @@ impl World {
 
     /// What `who` says of his own request.
     pub fn about(&self, who: &str, id: &str, typ: Typ) -> Vec<u8> {
+        self.about_at(who, id, typ, now())
+    }
+
+    /// As [`Self::about`], signed at a time of the test's choice.
+    pub fn about_at(&self, who: &str, id: &str, typ: Typ, at: i64) -> Vec<u8> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).unwrap();
         let about = json!({
             "iss": "https://issuer.example", "charter": self.charter.digest(), "request_id": id,
             "nonce": b64::encode(&nonce),
         });
-        jws(json::canonical(&about).unwrap(), &[(&self.keys[&format!("{who}.tls")], typ, now())])
+        jws(json::canonical(&about).unwrap(), &[(&self.keys[&format!("{who}.tls")], typ, at)])
     }
 
     /// Custodians' signatures over a grant.
@@ -260,7 +294,10 @@ fn charter(
         "version": 1, "nonce": b64::encode(&[7; 16]), "iss": "https://issuer.example", "development": true,
         "issued_at": now - 10, "expires_at": now + 86_400,
         "persons": persons,
-        "clients": [{"id": "tool", "owners": ["eve"], "roles": ["requester"], "subjects": ["eve"], "keys": [tls("tool")]}],
+        "clients": [{
+            "id": "temp", "owners": ["eve"], "roles": ["auditor"], "term": {"until": now + TEMP_SECONDS},
+            "keys": [tls("temp")],
+        }, {"id": "tool", "owners": ["eve"], "roles": ["requester"], "subjects": ["eve"], "keys": [tls("tool")]}],
         "profiles": [{
             "id": "db", "description": "the database", "quorum": quorum, "aud": "https://db.example",
             "authorization_details": [{"type": "database", "actions": ["read"], "locations": ["pg/*"]}],
