@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use super::yubikey::YubikeyDevice;
 use crate::{
     config::{DeviceConfig, LogKeyConfig, Pkcs11Config},
     engine::Keys,
@@ -32,7 +33,9 @@ pub(super) fn keys(issuing: &DeviceConfig, log: &LogKeyConfig) -> anyhow::Result
 pub(super) fn issuing_device(config: &DeviceConfig) -> anyhow::Result<Arc<dyn SigningDevice>> {
     match config {
         DeviceConfig::Pkcs11(config) => Ok(token(config)?),
-        DeviceConfig::Yubikey { .. } => bail!("backend = \"yubikey\" is not supported by this build"),
+        DeviceConfig::Yubikey { serial, pin_file } => {
+            Ok(Arc::new(YubikeyDevice::open(*serial, &UserPin::from_file(pin_file)?)?))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod init;
 mod process;
 mod run;
 mod setup;
+mod yubikey;
 
 use std::path::PathBuf;
 
