@@ -129,19 +129,13 @@ pub(crate) fn free_ports(entries: usize) -> Result<Vec<u16>, StackError> {
 }
 
 /// Asks the daemon how many of its readers hold a card that has answered to reset. It speaks pcscd's client protocol
-/// (version 4.4, `winscard_msg.h`) because libpcsclite takes its socket from the environment of the process.
+/// (`winscard_msg.h`, major version 4) because libpcsclite takes its socket from the environment of the process.
 fn cards_in_readers(socket: &Path) -> io::Result<usize> {
-    const VERSION: u32 = 0x11;
     const READER_STATES: u32 = 0x12;
     const READERS: usize = 16;
     const STATE_SIZE: usize = 184;
     const ATR_LENGTH_AT: usize = 176;
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
-    stream.write_all(&words(&[12, VERSION, 4, 4, 0]))?;
-    let mut version = [0; 12];
-    stream.read_exact(&mut version)?;
+    let mut stream = greet(socket)?;
     stream.write_all(&words(&[0, READER_STATES]))?;
     let mut states = vec![0; READERS * STATE_SIZE];
     stream.read_exact(&mut states)?;
@@ -151,6 +145,30 @@ fn cards_in_readers(socket: &Path) -> io::Result<usize> {
         // A reader that has not been looked at yet has an impossible length.
         .filter(|length| (1..=33).contains(&u32::from_ne_bytes(**length)))
         .count())
+}
+
+/// Opens a conversation in the daemon's minor version: it refuses another, and says which is its own.
+fn greet(socket: &Path) -> io::Result<UnixStream> {
+    const VERSION: u32 = 0x11;
+    const MAJOR: u32 = 4;
+    let mut minor = 4;
+    for _ in 0..2 {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(&words(&[12, VERSION, MAJOR, minor, 0]))?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        let [_, _, _, _, m0, m1, m2, m3, r0, r1, r2, r3] = answer;
+        if [r0, r1, r2, r3] == [0; 4] {
+            return Ok(stream);
+        }
+        minor = u32::from_ne_bytes([m0, m1, m2, m3]);
+    }
+    Err(io::Error::other("pcscd speaks another protocol"))
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// An empty directory; what an earlier run left there is gone.

@@ -94,7 +94,7 @@ impl CardControl {
         self.finger.pull();
     }
 
-    /// Puts the card back in; returns at once, the reader sees it a moment later.
+    /// Puts the card back in; returns at once, the reader sees it a moment later (at least a second after it left).
     pub fn plug(&self) {
         self.plug.set_plugged(true);
     }

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::linux::net::TcpStreamExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const POWER_OFF: u8 = 0;
 const POWER_ON: u8 = 1;
@@ -22,6 +22,10 @@ const GET_ATR: u8 = 4;
 /// How long to wait before the driver is tried again: it listens only once its reader is set up.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long a card that was pulled out stays away at least. pcscd looks every 400 ms; a card that is back before it has
+/// looked, with a client's failed command in between, is mute to it for good. (A real key takes its reader with it.)
+const ABSENCE: Duration = Duration::from_secs(1);
+
 /// Whether a card is in its reader; clones share it.
 #[derive(Clone)]
 pub(crate) struct Plug(Arc<(Mutex<PlugState>, Condvar)>);
@@ -29,12 +33,14 @@ pub(crate) struct Plug(Arc<(Mutex<PlugState>, Condvar)>);
 struct PlugState {
     plugged: bool,
     stopped: bool,
+    /// When it was last pulled out.
+    pulled: Option<Instant>,
     stream: Option<TcpStream>,
 }
 
 impl Plug {
     pub fn new(plugged: bool) -> Self {
-        let state = PlugState { plugged, stopped: false, stream: None };
+        let state = PlugState { plugged, stopped: false, pulled: None, stream: None };
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
@@ -43,7 +49,12 @@ impl Plug {
     }
 
     pub fn set_plugged(&self, plugged: bool) {
-        self.change(|state| state.plugged = plugged);
+        self.change(|state| {
+            if state.plugged && !plugged {
+                state.pulled = Some(Instant::now());
+            }
+            state.plugged = plugged;
+        });
     }
 
     /// Ends the card's thread.
@@ -65,12 +76,24 @@ impl Plug {
 
     /// Waits until the card is to be in the reader; false when it is to end.
     fn wait_plugged(&self) -> bool {
-        let state = self
-            .0
-            .1
-            .wait_while(self.lock(), |state| !state.plugged && !state.stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        !state.stopped
+        let mut state = self.lock();
+        loop {
+            let away = state.pulled.map_or(ABSENCE, |pulled| pulled.elapsed());
+            if state.stopped {
+                return false;
+            }
+            state = if !state.plugged {
+                self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else if away < ABSENCE {
+                self.0
+                    .1
+                    .wait_timeout(state, ABSENCE.saturating_sub(away))
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            } else {
+                return true;
+            };
+        }
     }
 
     /// Waits a moment before the next attempt.
