@@ -90,7 +90,9 @@ impl ClientError {
     /// Commands are idempotent by their statements' digests, so asking again is safe.
     #[must_use]
     pub fn is_uncertain(&self) -> bool {
-        self.reason == "TRANSPORT" || matches!(self.code, Code::DeadlineExceeded | Code::Cancelled)
+        // A daemon that stops no longer knows what became of the commands that were still queued.
+        matches!(self.reason.as_str(), "TRANSPORT" | "STOPPING")
+            || matches!(self.code, Code::DeadlineExceeded | Code::Cancelled)
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tonic::{Request, Status};
 
+use super::places::{Place, Places};
 use super::quota::{Client, Quotas, Rate, Refusals};
 use super::roster::{Caller, Roster, Rosters};
 use super::status::{Kind, ServiceError};
@@ -22,8 +23,9 @@ use crate::jose::Digest;
 const MOST_CLIENTS: usize = 4_096;
 /// Clients and minutes of refusals that wait for the log.
 const MOST_REFUSALS: usize = 256;
-/// Streams of all clients together.
+/// Streams of all clients together, and of each.
 const MOST_STREAMS: usize = 2_048;
+const MOST_STREAMS_EACH: usize = 128;
 
 /// How often clients may call.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,7 @@ pub(super) struct Front {
     clients: Mutex<Quotas>,
     strangers: Mutex<Quotas>,
     refusals: Mutex<Refusals>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Places>,
 }
 
 /// A call that was let in.
@@ -74,7 +76,7 @@ impl Front {
             clients: Mutex::new(Quotas::new(rates.client, MOST_CLIENTS)),
             strangers: Mutex::new(Quotas::new(rates.strangers, 1)),
             refusals: Mutex::new(Refusals::new(MOST_REFUSALS)),
-            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            streams: Places::new(MOST_STREAMS, MOST_STREAMS_EACH),
         }
     }
 
@@ -112,13 +114,10 @@ impl Front {
     }
 
     /// A place for a stream that lasts.
-    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            ServiceError::new(
-                Kind::ResourceExhausted,
-                "TOO_MANY_STREAMS",
-                "too many streams are open: try later",
-            )
+    pub(super) fn stream_place(&self, caller: &Caller) -> Result<Place, ServiceError> {
+        self.streams.take(Some(caller.key)).ok_or_else(|| {
+            let message = "too many streams are open: end some, or try later";
+            ServiceError::new(Kind::ResourceExhausted, "TOO_MANY_STREAMS", message)
         })
     }
 

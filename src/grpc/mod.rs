@@ -8,6 +8,7 @@ mod audit;
 pub mod cert;
 mod charter;
 pub mod front;
+mod places;
 pub mod quota;
 mod roster;
 pub mod server;

@@ -23,6 +23,8 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 pub struct Limits {
     /// Connections of keys that the charter knows.
     pub connections: usize,
+    /// Connections of one such key.
+    pub connections_each: usize,
     /// Connections of all others together.
     pub strangers: usize,
     /// How long a connection of a stranger lives.
@@ -51,6 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_each: 64,
             strangers: 64,
             stranger_life: Duration::from_secs(30),
             handshakes: 64,

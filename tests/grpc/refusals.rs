@@ -255,3 +255,30 @@ fn calls_beyond_the_rate_are_refused_with_the_time_to_wait() {
         world.connect("alice").await.charter().get_daemon(v1::GetDaemonRequest {}).await.unwrap();
     });
 }
+
+#[test]
+fn streams_of_one_client_are_bounded() {
+    with_world("refusals::streams_of_one_client_are_bounded", |world| async move {
+        let mut open = Vec::new();
+        let refused = 'all: loop {
+            // Each connection carries 64 streams.
+            let channel = world.connect("eve").await;
+            for _ in 0..60 {
+                match channel.access().watch_requests(v1::WatchRequestsRequest::default()).await {
+                    Ok(stream) => open.push((channel.clone(), stream)),
+                    Err(status) => break 'all ClientError::from(status),
+                }
+            }
+            assert!(open.len() < 1_000, "no end to it");
+        };
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::ResourceExhausted, "TOO_MANY_STREAMS"));
+        assert_eq!(open.len(), 128);
+        world
+            .connect("alice")
+            .await
+            .access()
+            .watch_requests(v1::WatchRequestsRequest::default())
+            .await
+            .unwrap();
+    });
+}

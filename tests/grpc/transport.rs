@@ -167,6 +167,21 @@ async fn strangers_do_not_crowd_out_those_who_are_known() {
 }
 
 #[tokio::test]
+async fn one_client_does_not_crowd_out_the_others() {
+    let limits = Limits { connections_each: 1, ..Limits::default() };
+    let server = TestServer::start_as(&identity("d"), limits, |_| true).await;
+    let alice = key();
+    let again = || breakglass::grpc::tls::Identity::from_key(&alice, "alice", &[]).unwrap();
+    let first = server.connect(Some(again())).await.unwrap();
+    file_as(&first, 1).await.unwrap();
+    if let Ok(second) = server.connect(Some(again())).await {
+        assert_eq!(file_as(&second, 1).await.unwrap_err().reason, "TRANSPORT");
+    }
+    file_as(&server.connect(Some(identity("bob"))).await.unwrap(), 1).await.unwrap();
+    file_as(&first, 1).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_strangers_connection_has_a_short_life() {
     let limits = Limits { stranger_life: Duration::from_secs(1), ..Limits::default() };
     let server = TestServer::start(limits).await;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -16,6 +16,7 @@ use super::{Access, parse_id, v1};
 use crate::domain::id::RequestId;
 use crate::domain::time::Timestamp;
 use crate::grpc::front::{Entered, Front};
+use crate::grpc::places::Place;
 use crate::grpc::roster::Caller;
 use crate::grpc::status::{Kind, ServiceError};
 use crate::grpc::time::instant;
@@ -39,7 +40,7 @@ impl Access {
             return Err(ServiceError::new(Kind::InvalidArgument, "TOO_MANY_IDS", text).into());
         }
         let ids = message.request_ids.iter().map(|id| parse_id(id)).collect::<Result<BTreeSet<_>, _>>()?;
-        let place = self.front.stream_place()?;
+        let place = self.front.stream_place(&entered.caller)?;
         let (events, receiver) = mpsc::channel(BUFFER);
         let watcher = Watcher {
             access: Self::new(Arc::clone(&self.front)),
@@ -70,7 +71,7 @@ struct Watcher {
     ids: BTreeSet<RequestId>,
     only_mine: bool,
     events: mpsc::Sender<Result<v1::WatchRequestsResponse, Status>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watcher {

@@ -30,7 +30,7 @@ impl Audit {
         if start > end {
             return Err(out_of_range(format!("the range from {start} to {end} runs backwards")));
         }
-        let place = self.front.stream_place()?;
+        let place = self.front.stream_place(&entered.caller)?;
         let (sender, receiver) = mpsc::channel(BUFFER);
         let front = Arc::clone(&self.front);
         tokio::spawn(async move {

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::grpc::places::Place;
 use crate::jose::Digest;
 
 /// Who is at the other end of a connection; every request carries it in its extensions.
@@ -41,7 +41,7 @@ pub struct Connection {
     idle: Pin<Box<Sleep>>,
     idle_after: Duration,
     last_read: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Connection {
@@ -50,7 +50,7 @@ impl Connection {
         peer: Peer,
         idle_after: Duration,
         end: End,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let idle = Box::pin(tokio::time::sleep(idle_after));
         Self { stream, peer, end, ended: false, idle, idle_after, last_read: Instant::now(), _place: place }

@@ -1,8 +1,8 @@
 //! Accepts TCP, does the TLS handshake under its own deadline, and hands over connections that may stay.
 //!
-//! Places are bounded at each stage, so that a peer that was never enrolled can neither fill the daemon nor crowd out
-//! those that were: handshakes in progress have places and a deadline of their own; peers whose key the charter does
-//! not know share a small number of places, each for a short life.
+//! Places are bounded at each stage, so that a peer can neither fill the daemon nor crowd out others: handshakes in
+//! progress have places and a deadline of their own; an enrolled key gets its share of the connections; peers whose key
+//! the charter does not know have a small number together, each for a short life.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::debug;
 
 use super::connection::End;
 use super::{Connection, Peer, spki_digest};
+use crate::grpc::places::{Place, Places};
 use crate::grpc::server::Limits;
 use crate::jose::Digest;
 
@@ -30,8 +31,8 @@ pub(crate) struct Gate {
     tls: TlsAcceptor,
     known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
     limits: Limits,
-    places: Arc<Semaphore>,
-    stranger_places: Arc<Semaphore>,
+    places: Arc<Places>,
+    stranger_places: Arc<Places>,
     handshakes: Arc<Semaphore>,
     cut: watch::Receiver<bool>,
 }
@@ -47,8 +48,8 @@ impl Gate {
         Self {
             tls: TlsAcceptor::from(tls),
             known,
-            places: Arc::new(Semaphore::new(limits.connections)),
-            stranger_places: Arc::new(Semaphore::new(limits.strangers)),
+            places: Places::new(limits.connections, limits.connections_each),
+            stranger_places: Places::new(limits.strangers, limits.strangers),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             limits,
             cut,
@@ -78,17 +79,18 @@ impl Gate {
         Some(Connection::new(stream, peer, self.limits.idle, self.end(life), place))
     }
 
-    fn place(&self, key: Option<Digest>) -> Option<(OwnedSemaphorePermit, Option<Duration>)> {
-        let (places, life) = if key.is_some_and(|key| (self.known)(&key)) {
-            (&self.places, None)
-        } else {
-            (&self.stranger_places, Some(self.limits.stranger_life))
+    /// A place, and how long it may be kept.
+    fn place(&self, key: Option<Digest>) -> Option<(Place, Option<Duration>)> {
+        let client = key.filter(|key| (self.known)(key));
+        let (places, life) = match client {
+            Some(_) => (&self.places, None),
+            None => (&self.stranger_places, Some(self.limits.stranger_life)),
         };
-        let place = Arc::clone(places).try_acquire_owned();
-        if place.is_err() {
-            debug!(stranger = life.is_some(), "grpc.connections.full");
+        let place = places.take(client);
+        if place.is_none() {
+            debug!(stranger = client.is_none(), "grpc.connections.full");
         }
-        Some((place.ok()?, life))
+        Some((place?, life))
     }
 
     fn end(&self, life: Option<Duration>) -> End {
