@@ -12,7 +12,10 @@ mod router;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 
 use crate::{engine::Engine, telemetry::Metrics};
 
@@ -29,6 +32,8 @@ pub struct Settings {
     pub life: Duration,
     /// How long requests in progress may take to finish once the server stops.
     pub drain: Duration,
+    /// Pause between checkpoints of a log that grows.
+    pub checkpoint_every: Duration,
     /// Pause between canary signatures.
     pub canary_every: Duration,
     /// How long a canary signature may take.
@@ -43,6 +48,7 @@ impl Default for Settings {
             answer: Duration::from_secs(10),
             life: Duration::from_mins(2),
             drain: Duration::from_secs(5),
+            checkpoint_every: Duration::from_secs(10),
             canary_every: Duration::from_secs(10),
             canary: Duration::from_secs(5),
         }
@@ -57,6 +63,10 @@ struct Shared {
     documents: discovery::Cache,
     /// Why the log takes no entries, as far as known.
     log_fault: watch::Receiver<Option<&'static str>>,
+    /// Whether the engine has a checkpoint.
+    published: watch::Receiver<bool>,
+    /// Who may read a tile now.
+    tiles: Semaphore,
     settings: Settings,
 }
 
@@ -80,12 +90,16 @@ pub async fn serve_with(
 ) -> std::io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "serving HTTP");
     let (log_fault, seen) = watch::channel(None);
-    let monitor = monitor::run(engine.clone(), Arc::clone(&metrics), settings.clone(), log_fault);
+    let signed = watch::Sender::new(false);
+    let published = signed.subscribe();
+    let monitor = monitor::run(engine.clone(), Arc::clone(&metrics), settings.clone(), log_fault, signed);
     let shared = Shared {
         engine,
         metrics,
         documents: discovery::Cache::default(),
         log_fault: seen,
+        published,
+        tiles: Semaphore::new(1),
         settings: settings.clone(),
     };
     let router = router::router(Arc::new(shared));

@@ -1,4 +1,4 @@
-//! What is watched all the time: tokens as they are issued, and the health of devices and log.
+//! What goes on all the time: tokens are counted as they are issued, devices and log are examined, checkpoints made.
 //!
 //! Invariants: canary signatures go to a device one after the other, so that one that hangs costs one thread; a
 //! token is counted once.
@@ -31,12 +31,14 @@ pub(super) async fn run(
     metrics: Arc<Metrics>,
     settings: Settings,
     log_fault: watch::Sender<Option<&'static str>>,
+    published: watch::Sender<bool>,
 ) {
     tokio::join!(
         issuances(&engine, &metrics),
         examine(&engine, &metrics, &settings, Device::Issuing),
         examine(&engine, &metrics, &settings, Device::Log),
         writable(&engine, &settings, &log_fault),
+        publish(&engine, &settings, &published),
     );
 }
 
@@ -155,5 +157,19 @@ async fn writable(engine: &Engine, settings: &Settings, fault: &watch::Sender<Op
         };
         fault.send_replace(found);
         tokio::time::sleep(settings.canary_every).await;
+    }
+}
+
+/// Keeps the newest checkpoint near the end of the log, so that what outsiders see does not wait for an issuance.
+async fn publish(engine: &Engine, settings: &Settings, published: &watch::Sender<bool>) {
+    loop {
+        match engine.checkpoint(engine.store().size()).await {
+            Ok(_) => {
+                published.send_replace(true);
+            }
+            // The device's canary tells operators; this is tried again.
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no new checkpoint"),
+        }
+        tokio::time::sleep(settings.checkpoint_every).await;
     }
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     domain::request::Life,
     telemetry::{CONTENT_TYPE, Moment},
+    tlog::Tile,
 };
 
 const OPENID: &str = "/.well-known/openid-configuration";
@@ -42,6 +43,7 @@ enum Route {
     Ready,
     Metrics,
     Checkpoint,
+    Tile(Tile),
     Unknown,
 }
 
@@ -55,6 +57,7 @@ impl Route {
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
             Self::Checkpoint => "/checkpoint",
+            Self::Tile(_) => "/tile/",
             Self::Unknown => "unknown",
         }
     }
@@ -77,7 +80,7 @@ impl Route {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/checkpoint" => Self::Checkpoint,
-            _ => Self::Unknown,
+            _ => path.strip_prefix('/').and_then(|tile| tile.parse().ok()).map_or(Self::Unknown, Self::Tile),
         }
     }
 }
@@ -101,6 +104,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
             (Route::Ready, _) => health::ready(&shared),
             (Route::Metrics, _) => metrics(&shared).await,
             (Route::Checkpoint, _) => log::checkpoint(&shared).await,
+            (Route::Tile(tile), _) => log::tile(&shared, tile).await,
             (Route::Unknown, _) => (StatusCode::NOT_FOUND, "there is nothing here\n").into_response(),
         }
     };
@@ -138,7 +142,10 @@ async fn metrics(shared: &Shared) -> Response {
         latched: engine.latch().reason().is_some(),
         ..Moment::default()
     };
-    if let Ok(Some(checkpoint)) = engine.store().latest_checkpoint().await {
+    // From memory: a scrape does not sign.
+    if *shared.published.borrow()
+        && let Ok(checkpoint) = engine.checkpoint(0).await
+    {
         moment.checkpoint_size = checkpoint.unverified().size;
     }
     engine.read(|state| {

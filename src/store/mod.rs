@@ -20,6 +20,7 @@ mod read;
 mod reserve;
 mod rows;
 mod schema;
+mod tiles;
 
 pub use derived::Snapshot;
 pub use error::{AppendError, StoreError};

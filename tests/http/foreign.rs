@@ -5,10 +5,18 @@ use std::{
     process::Command,
 };
 
-use breakglass::jose::b64;
+use breakglass::{
+    jose::b64,
+    telemetry::{Canary, Device},
+};
 use serde_json::{Value, json};
+use testkit::wait_for;
 
-use crate::world::{World, settings};
+use crate::{
+    client::DEADLINE,
+    device::secret,
+    world::{World, settings},
+};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -45,8 +53,10 @@ fn tokens(world: &World) -> Tokens {
 
 fn judge(world: &World, program: &str, arguments: &[&str]) {
     let tokens = tokens(world);
+    let cnf = b64::encode(&secret("foreign/cnf").to_bytes());
+    let cnf = crate::kit::patch(crate::kit::key("foreign/cnf").jwk(), json!({"d": cnf}));
     let task = json!({"issuer": world.issuer, "audience": crate::kit::AUD, "good": tokens.good,
-        "bad": tokens.bad});
+        "bad": tokens.bad, "cnf": cnf});
     let directory = testkit::temp_dir();
     let path = directory.path().join("task.json");
     std::fs::write(&path, task.to_string()).unwrap();
@@ -68,8 +78,47 @@ fn npm_jose_verifies_with_nothing_but_the_issuers_url() {
 }
 
 #[test]
+fn oauth4webapi_demands_the_proof_of_the_tokens_key() {
+    let modules = run(root().join("scripts/lib/node-modules"), &[]);
+    judge(&World::new(), "node", &[&script("resource.mjs"), &modules]);
+}
+
+#[test]
 fn an_issuer_with_a_path_is_verified_as_well() {
     let modules = run(root().join("scripts/lib/node-modules"), &[]);
-    let world = World::with("/emergency/eu", settings(), |document| document);
-    judge(&world, "node", &[&script("verify.mjs"), &modules]);
+    for name in ["verify.mjs", "resource.mjs"] {
+        let world = World::with("/emergency/eu", settings(), |document| document);
+        judge(&world, "node", &[&script(name), &modules]);
+    }
+}
+
+#[test]
+fn the_prometheus_client_reads_the_metrics() {
+    let python = run(root().join("scripts/lib/python-venv"), &[]);
+    let world = World::new();
+    world.token("counted");
+    world.metrics.call("SubmitRequest", "SELF_APPROVAL");
+    for device in [Device::Issuing, Device::Log] {
+        let healthy = || matches!(world.metrics.last_canary(device), Canary::Healthy { .. }).then_some(());
+        wait_for("a canary", DEADLINE, healthy);
+    }
+    let url = format!("http://{}/metrics", world.address);
+    let families: Value = serde_json::from_str(&run(&python, &[&script("exposition.py"), &url])).unwrap();
+    // The first scrape does not count itself yet: http_requests has no series, and so no family.
+    let expected = [
+        "build",
+        "calls",
+        "charter_expires_timestamp_seconds",
+        "charter_version",
+        "checkpoint_size",
+        "device_canary_seconds",
+        "device_healthy",
+        "issuance_failures",
+        "issuance_seconds",
+        "issuances",
+        "latched",
+        "log_size",
+        "requests",
+    ];
+    assert_eq!(families, json!(expected.map(|name| format!("breakglass_{name}"))));
 }

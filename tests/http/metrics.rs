@@ -1,4 +1,4 @@
-//! The numbers: true, complete, and of bounded cardinality; judged by the parser of the Prometheus client in Python too.
+//! The numbers: true, complete, and of bounded cardinality.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

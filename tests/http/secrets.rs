@@ -1,4 +1,4 @@
-//! What is logged, at the most talkative level, holds no token, no statement and no secret.
+//! What is logged, at the most talkative level, holds no token, no statement and no secret, and is one line a record.
 
 use std::{
     io,
@@ -48,4 +48,27 @@ fn nothing_secret_is_logged_even_at_trace() {
     for part in jwt.split('.').chain(["eyJ", "in-the-query", "Orders are stuck"]) {
         assert!(!heard.contains(part), "{part} was logged:\n{heard}");
     }
+}
+
+#[test]
+fn a_record_is_one_line_whatever_it_holds() {
+    for format in [Format::Plain, Format::Json] {
+        let heard = Heard::default();
+        let writer = heard.clone();
+        let forged = "x\n2026-01-01T00:00:00Z  INFO breakglass: all is well\r\u{1b}[2K\u{9b}2K";
+        let subscriber = subscriber(format, "info", move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "breakglass", reason = forged, error = %forged, "message: {forged}");
+        });
+        let heard = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+        let (record, rest) = heard.split_once('\n').unwrap();
+        assert!(rest.is_empty() && record.contains("all is well"), "{heard:?}");
+        assert!(!record.contains(char::is_control), "{record:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_does_not_parse_is_named() {
+    let error = subscriber(Format::Plain, "breakglass=loudly", io::stderr).err().unwrap().to_string();
+    assert!(error.contains("\"breakglass=loudly\""), "{error}");
 }

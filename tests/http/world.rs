@@ -7,7 +7,7 @@ use std::{
 };
 
 use breakglass::{
-    domain::{charter::Charter, event::Actor, id::RequestId, request::Life},
+    domain::{Command, charter::Charter, event::Actor, id::RequestId, request::Life},
     engine::{self, Engine, Keys, Options, Running, SystemClock},
     hsm::{FileLogKey, LogSigner as _},
     http::{self, Settings},
@@ -40,7 +40,8 @@ pub struct World {
 
 /// Examines devices often, so that tests need not wait long.
 pub fn settings() -> Settings {
-    Settings { canary_every: Duration::from_millis(20), ..Settings::default() }
+    let often = Duration::from_millis(20);
+    Settings { canary_every: often, checkpoint_every: often, ..Settings::default() }
 }
 
 impl World {
@@ -79,6 +80,13 @@ impl World {
             _running: running,
             _directory: directory,
         }
+    }
+
+    /// Makes the log longer by one entry.
+    pub fn grow(&self) {
+        let actor = Actor::Daemon { instance: self.engine.instance().clone() };
+        let start = Command::Start { version: "test".into() };
+        self.runtime.block_on(self.engine.submit(actor, start)).unwrap();
     }
 
     /// Stops the HTTP server and waits until it has ended.
