@@ -7,6 +7,8 @@ mod run;
 mod setup;
 mod yubikey;
 
+pub use yubikey::YubikeyDevice;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};

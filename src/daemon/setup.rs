@@ -20,6 +20,7 @@ use crate::{
     grpc::{cert, tls::Identity},
     hsm::{FileLogKey, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin, initialise_token},
     jose::{Ed25519PublicKey, P256PublicKey},
+    piv::{Enrolment, ManagementKey, Pin, PivKey, Serial, Slot, enrol_issuer},
     tlog::Origin,
 };
 
@@ -73,9 +74,9 @@ impl Setup {
     }
 
     fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<P256PublicKey> {
-        let DeviceConfig::Pkcs11(config) = config else {
-            let device = devices::issuing_device(config)?;
-            return only(device.public_keys()?, "issuing");
+        let config = match config {
+            DeviceConfig::Pkcs11(config) => config,
+            DeviceConfig::Yubikey { serial, pin_file } => return self.yubikey_key(*serial, pin_file),
         };
         let token = self.token(config)?;
         if let keys @ [_, ..] = token.public_keys()?.as_slice() {
@@ -83,6 +84,27 @@ impl Setup {
         }
         let key = token.generate_es256(&KeyName::new("issuing-1")?, &mut rng())?;
         Ok(key.public_key)
+    }
+
+    /// The key in slot 9a; made there if the slot is empty. Its PIN is set beforehand, with ykman.
+    fn yubikey_key(&self, serial: u32, pin_file: &Path) -> anyhow::Result<P256PublicKey> {
+        let pin = UserPin::from_file(pin_file)?;
+        let key = PivKey::open(Serial(serial))?.slot(Slot::Authentication);
+        if let Ok(key) = key.public_key() {
+            return Ok(key);
+        }
+        anyhow::ensure!(
+            self.initialise,
+            "slot 9a of YubiKey {serial} is empty; run setup with --initialise to make a key"
+        );
+        let pin = Pin::new(pin.reveal().as_bytes())?;
+        let enrolment = Enrolment {
+            serial: Serial(serial),
+            pin: &pin,
+            management_key: ManagementKey::Default,
+            overwrite: false,
+        };
+        Ok(enrol_issuer(&enrolment)?.public_key)
     }
 
     fn log_key(&self, config: &LogKeyConfig) -> anyhow::Result<Ed25519PublicKey> {

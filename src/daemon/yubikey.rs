@@ -23,7 +23,8 @@ use crate::{
 /// The PIN of such a key has the greatest length that PIV has.
 const PIN_BYTES: usize = 8;
 
-pub(super) struct YubikeyDevice {
+/// An open device. Public, so that the suite of all signing devices runs on it.
+pub struct YubikeyDevice {
     serial: Serial,
     pin: Pin,
     key: Mutex<Option<PivKey>>,
@@ -31,9 +32,15 @@ pub(super) struct YubikeyDevice {
     description: DeviceDescription,
 }
 
+impl std::fmt::Debug for YubikeyDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("YubikeyDevice").field("serial", &self.serial).finish_non_exhaustive()
+    }
+}
+
 impl YubikeyDevice {
     /// Finds the device, reads its key, and proves the PIN with a canary signature.
-    pub(super) fn open(serial: u32, pin: &UserPin) -> anyhow::Result<Self> {
+    pub fn open(serial: u32, pin: &UserPin) -> anyhow::Result<Self> {
         let bytes = pin.reveal().as_bytes();
         anyhow::ensure!(
             bytes.len() == PIN_BYTES,
