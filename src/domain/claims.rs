@@ -151,18 +151,35 @@ const fn encoded(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
 }
 
-/// An upper bound for the bytes of a token, from those of its grant and the number of its approvals.
-///
-/// Every claim but those of the private one repeats a part of the grant; the rest has fixed or bounded length.
+/// An upper bound for the bytes of a token, from those of its claims with the request alone, and the approvals to come.
 #[must_use]
-pub fn token_bytes(grant_bytes: usize, approvals: usize) -> usize {
-    const HEADER: usize = 90;
+pub fn token_bytes(claims: usize, approvals: usize, stations: bool) -> usize {
+    /// `{"alg":"ES256","kid":"…","typ":"at+jwt"}`.
+    const HEADER: usize = 82;
     const SIGNATURE: usize = 86;
-    const FIXED_CLAIMS: usize = 640;
-    const ORIGIN: usize = 255;
-    const REPEATED: usize = 700;
-    /// Header with a station of 64 characters, base64url; signature; JSON around them.
-    const STATEMENT: usize = 300 + 86 + 34;
-    let general = encoded(grant_bytes) + (approvals + 1) * STATEMENT + 32;
-    encoded(HEADER) + encoded(FIXED_CLAIMS + ORIGIN + REPEATED.min(grant_bytes) + general) + SIGNATURE + 2
+    /// `{"alg":"ES256","iat":…,"kid":"…","typ":"breakglass-approval+jws"}`; a year has at most four digits, so an
+    /// instant at most twelve.
+    const APPROVAL: usize = 124;
+    /// `"station":"…",`.
+    const STATION: usize = 77;
+    /// `,{"protected":"…","signature":"…"}`.
+    const AROUND: usize = 32;
+    let header = if stations { APPROVAL + STATION } else { APPROVAL };
+    let statement = encoded(header) + SIGNATURE + AROUND;
+    encoded(HEADER) + encoded(claims + approvals * statement) + SIGNATURE + 2
+}
+
+/// The most bytes that the token of this request can have.
+pub fn largest_token(
+    grant: &Grant,
+    permit: &Permit<'_>,
+    request: &GeneralJws,
+    origin: &Origin,
+    approvals: usize,
+) -> Result<usize, JoseError> {
+    // The longest numbers there can be; the rest of the claims is known already.
+    let log = LogPosition { origin: origin.clone(), index: (1 << 53) - 1 };
+    let latest = grant.expires_at.max(grant.requested_at);
+    let claims = Claims::new(grant, permit, request.clone(), latest, log).to_bytes()?;
+    Ok(token_bytes(claims.len(), approvals, permit.profile.stations))
 }

@@ -3,12 +3,14 @@
 //! Invariants: no rule is decided here, only recorded; an entry that cannot follow on the state is an error, and the
 //! caller latches, since somebody else has written the log or the code has a fault.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use super::{
     charter::Charter,
     event::{Entry, Event},
     grant::Grant,
     id::RequestId,
-    request::{Authorization, Outcome, Request},
+    request::{Authorization, Life, Outcome, Request},
     state::State,
     statement::request_of,
     time::Timestamp,
@@ -74,16 +76,21 @@ impl State {
                     instance: instance.clone(),
                     since: at,
                 };
-                self.cool_down(request_id, *iat);
+                self.fits(request_id, &authorization)?;
                 self.step(request_id, |request| request.authorized(authorization))
             }
             Event::IssuanceTakenOver { request_id, instance } => {
                 self.step(request_id, |request| request.taken_over(instance.clone(), at))
             }
             Event::TokenIssued { request_id, jwt, jwe } => {
-                self.step(request_id, |request| request.issued(*jwt, jwe.clone()))
+                self.step(request_id, |request| request.issued(*jwt, jwe.clone()))?;
+                self.cool_down(request_id);
+                Ok(())
             }
-            Event::TokenReleased { redemption } => self.step(&about(redemption)?, Request::released),
+            Event::TokenReleased { redemption } => {
+                let digest = Digest::of(&redemption.payload);
+                self.step(&about(redemption)?, |request| request.released(digest))
+            }
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
             Event::IssuanceFailed { request_id, reason } => {
                 self.close(request_id, Outcome::Failed(*reason), at)
@@ -92,22 +99,32 @@ impl State {
     }
 
     fn adopt(&mut self, statement: &GeneralJws) -> Result<(), &'static str> {
+        if self.charter.is_some() {
+            return Err("a charter is in force already");
+        }
         let digest = Digest::of(&statement.payload);
         let charter =
             Charter::genesis(statement.clone(), digest).map_err(|_| "the charter in it is not valid")?;
-        self.charter = Some(std::sync::Arc::new(charter));
+        self.charter = Some(Arc::new(charter));
         self.evidence.clear();
         Ok(())
     }
 
     fn file(&mut self, filed: &GeneralJws, at: Timestamp) -> Result<(), &'static str> {
         let grant = Grant::parse(&filed.payload).map_err(|_| "the grant in it is not valid")?;
-        let request = Request::file(grant, filed.clone(), at);
-        self.deadlines.insert((request.deadline(), request.id()));
-        match self.requests.insert(request.id(), request) {
-            None => Ok(()),
-            Some(_) => Err("the request exists"),
+        let id = Grant::id_of(&filed.payload);
+        if self.charter.is_none() {
+            return Err("no charter is in force");
         }
+        if self.requests.contains_key(&id) || self.closed.contains_key(&id) {
+            return Err("the request was filed before");
+        }
+        let request = Request::file(grant, filed.clone(), at);
+        if !self.index.file(id, &request) {
+            return Err("a live request uses one of its keys");
+        }
+        self.requests.insert(id, request);
+        Ok(())
     }
 
     /// Replaces a live request by its successor.
@@ -117,18 +134,18 @@ impl State {
         transition: impl FnOnce(Request) -> Option<Request>,
     ) -> Result<(), &'static str> {
         let request = self.requests.remove(id).ok_or("there is no such live request")?;
-        self.deadlines.remove(&(request.deadline(), *id));
+        self.index.leave(*id, &request);
         let next = transition(request).ok_or("the request is in another state")?;
-        self.deadlines.insert((next.deadline(), *id));
+        self.index.enter(*id, &next);
         self.requests.insert(*id, next);
         Ok(())
     }
 
     fn close(&mut self, id: &RequestId, outcome: Outcome, at: Timestamp) -> Result<(), &'static str> {
         let request = self.requests.remove(id).ok_or("there is no such live request")?;
-        self.deadlines.remove(&(request.deadline(), *id));
+        self.index.end(*id, &request);
         let closed = request.closed(outcome, at).ok_or("the request is in another state")?;
-        self.evictions.insert((closed.until, *id));
+        self.index.close(*id, &closed);
         self.closed.insert(*id, closed);
         Ok(())
     }
@@ -136,29 +153,61 @@ impl State {
     /// The recorded approvals by these keys, in this order.
     fn chosen(&self, id: &RequestId, kids: &[Digest]) -> Result<Vec<Signature>, &'static str> {
         let request = self.requests.get(id).ok_or("there is no such live request")?;
-        let super::request::Life::Pending { approvals, .. } = request.life() else {
+        let Life::Pending { approvals, .. } = request.life() else {
             return Err("the request is in another state");
         };
         let find = |kid: &Digest| approvals.iter().find(|signature| signature.header().kid == *kid).cloned();
         kids.iter().map(find).collect::<Option<_>>().ok_or("an approval in it was never recorded")
     }
 
-    fn cool_down(&mut self, id: &RequestId, iat: i64) {
-        let Some(grant) = self.requests.get(id).map(Request::grant) else { return };
+    /// What an authorization says of its times follows from its entry and its grant; nobody approves it twice.
+    fn fits(&self, id: &RequestId, authorization: &Authorization) -> Result<(), &'static str> {
+        let grant = self.requests.get(id).map(Request::grant).ok_or("there is no such live request")?;
+        let Authorization { iat, exp, approvals, since, .. } = authorization;
+        if *iat != since.seconds() || *exp != iat.saturating_add(i64::from(grant.ttl)) {
+            return Err("the token's times are not those of the entry and the grant");
+        }
+        let kids: BTreeSet<Digest> = approvals.iter().map(|approval| approval.header().kid).collect();
+        if kids.len() < 2 || kids.len() != approvals.len() {
+            return Err("its approvals are fewer than two, or not distinct");
+        }
+        Ok(())
+    }
+
+    /// From an issuance on; one that fails costs the subject nothing.
+    fn cool_down(&mut self, id: &RequestId) {
+        let Some((grant, Life::Issued { authorization, .. })) =
+            self.requests.get(id).map(|request| (request.grant(), request.life()))
+        else {
+            return;
+        };
         let profile = self.charter.as_ref().and_then(|charter| charter.profile(&grant.profile));
-        if let Some(cooldown) = profile.map(|profile| profile.cooldown).filter(|seconds| *seconds > 0) {
-            let until = iat.saturating_add(i64::from(cooldown));
-            self.cooldowns.insert((grant.sub.clone(), grant.profile.clone()), until);
+        let Some(cooldown) = profile.map(|profile| profile.cooldown).filter(|seconds| *seconds > 0) else {
+            return;
+        };
+        let until = authorization.iat.saturating_add(i64::from(cooldown));
+        let (sub, profile) = (grant.sub.clone(), grant.profile.clone());
+        self.index.warm.insert((until, sub.clone(), profile.clone()));
+        if let Some(before) = self.cooldowns.insert((sub.clone(), profile.clone()), until)
+            && before != until
+        {
+            self.index.warm.remove(&(before, sub, profile));
         }
     }
 
     /// Drops what can no longer matter to a decision at or after `now`.
     fn forget(&mut self, now: i64) {
-        while let Some((until, id)) = self.evictions.first().copied().filter(|(until, _)| *until < now) {
-            self.evictions.remove(&(until, id));
-            self.closed.remove(&id);
+        while self.index.evictions.first().is_some_and(|(until, _)| *until < now) {
+            let Some((_, id)) = self.index.evictions.pop_first() else { return };
+            if let Some(closed) = self.closed.remove(&id) {
+                self.index.forget(id, &closed);
+            }
         }
-        self.cooldowns.retain(|_, until| *until > now);
+        while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
+            if let Some((_, sub, profile)) = self.index.warm.pop_first() {
+                self.cooldowns.remove(&(sub, profile));
+            }
+        }
     }
 }
 

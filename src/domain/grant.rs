@@ -136,6 +136,15 @@ impl Grant {
         RequestId(Digest::of(bytes))
     }
 
+    /// Thumbprints of the keys that were made for this grant. An enrolled certificate is none, and may be used twice.
+    pub fn fresh_keys(&self) -> impl Iterator<Item = Digest> + use<> {
+        let bound = match self.cnf {
+            Confirmation::Jkt(thumbprint) => Some(thumbprint),
+            Confirmation::Certificate(_) => None,
+        };
+        bound.into_iter().chain([self.redeem_key.thumbprint()])
+    }
+
     /// The end of the time in which equal bytes could be accepted again, Unix seconds.
     #[must_use]
     pub fn dead_after(&self) -> i64 {

@@ -15,6 +15,7 @@ pub mod evolve;
 mod exact;
 pub mod grant;
 pub mod id;
+mod index;
 pub mod quorum;
 pub mod refusal;
 pub mod replay;

@@ -147,6 +147,32 @@ pub enum Refusal {
     /// Fetched too often.
     #[error("the token was redeemed {0} times, and that is the most; file a new request")]
     RedeemedTooOften(u32),
+    /// This very redemption was used before.
+    #[error("this redemption was used before; sign another one with a fresh nonce")]
+    RedemptionUsed,
+    /// Too many requests that came to nothing.
+    #[error(
+        "{who} has {ended} requests that ended without a token and are still remembered, and {limit} is the most; wait"
+    )]
+    TooManyEnded {
+        /// Whose they are.
+        who: String,
+        /// How many.
+        ended: usize,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The reason that a daemon gives for a failure is not true.
+    #[error("the issuance has not failed for that reason")]
+    FailureUnfounded,
+    /// A snapshot of entries that do not exist.
+    #[error("the snapshot claims {size} entries, but the log has {log}")]
+    SnapshotAhead {
+        /// Entries of the snapshot.
+        size: u64,
+        /// Entries of the log.
+        log: u64,
+    },
     /// Another daemon instance works on it.
     #[error("another daemon instance works on this request")]
     AnotherInstance,
@@ -196,6 +222,10 @@ impl Refusal {
             Self::StationForbidden => "STATION_FORBIDDEN",
             Self::NotTheRequester => "NOT_THE_REQUESTER",
             Self::RedeemedTooOften(_) => "REDEEMED_TOO_OFTEN",
+            Self::RedemptionUsed => "REDEMPTION_USED",
+            Self::TooManyEnded { .. } => "TOO_MANY_ENDED",
+            Self::FailureUnfounded => "FAILURE_UNFOUNDED",
+            Self::SnapshotAhead { .. } => "SNAPSHOT_AHEAD",
             Self::AnotherInstance => "ANOTHER_INSTANCE",
             Self::Clock { .. } => "CLOCK_REFUSED",
         }
@@ -222,10 +252,15 @@ impl Refusal {
             | Self::StationForbidden
             | Self::NotTheRequester => Fault::Denied,
             Self::RequestUnknown(_) => Fault::Missing,
-            Self::Duplicate(_) | Self::KeyReused | Self::AlreadySigned(_) | Self::CharterInForce => {
-                Fault::Duplicate
-            }
-            Self::TooManyOpen { .. } | Self::Cooldown { .. } | Self::RedeemedTooOften(_) => Fault::Limit,
+            Self::Duplicate(_)
+            | Self::KeyReused
+            | Self::AlreadySigned(_)
+            | Self::RedemptionUsed
+            | Self::CharterInForce => Fault::Duplicate,
+            Self::TooManyOpen { .. }
+            | Self::TooManyEnded { .. }
+            | Self::Cooldown { .. }
+            | Self::RedeemedTooOften(_) => Fault::Limit,
             Self::NoCharter
             | Self::CharterExpired
             | Self::CharterMismatch
@@ -233,6 +268,8 @@ impl Refusal {
             | Self::QuorumImpossible
             | Self::WrongState(_)
             | Self::DeadlinePassed
+            | Self::FailureUnfounded
+            | Self::SnapshotAhead { .. }
             | Self::AnotherInstance
             | Self::Clock { .. } => Fault::State,
         }

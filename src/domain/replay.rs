@@ -3,20 +3,25 @@
 //! Invariant: a log that replays to its end was written by `decide`, whoever held the database; the first entry that
 //! was not is named.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     charter::Charter,
     command::{Command, Context},
     decide::decide,
-    event::{Actor, Entry, Event, Failure},
+    event::{Actor, Entry, Event, Failure, MAX_ENTRY_BYTES},
     evidence::Evidence,
+    exact,
     id::InstanceId,
     refusal::Refusal,
     state::State,
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
+    time::Timestamp,
 };
-use crate::jose::{Digest, GeneralJws, JoseError, Typ};
+use crate::{
+    jose::{Digest, GeneralJws, JoseError, Typ},
+    tlog::{Frontier, leaf_hash},
+};
 
 /// Why an entry is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -50,20 +55,51 @@ impl From<Refusal> for WrongEntry {
 }
 
 /// A replay in progress.
-#[derive(Debug)]
+///
+/// A snapshot is recorded some entries after the size it was taken at. To judge those too, the log is read twice:
+/// first through [`Self::foresee`], then through [`Self::next`].
+#[derive(Debug, Clone)]
 pub struct Replay {
     state: State,
+    tree: Frontier,
     pinned: Digest,
-    /// Events that the last decision still has to show, in order.
+    /// Events that the last decision still has to show, in order; they share its time and its actor.
     expected: VecDeque<Event>,
+    decision: Option<(Timestamp, Actor)>,
     evidence: Vec<Evidence>,
+    /// Root and digest at each size of which the log says that a snapshot was taken.
+    snapshots: BTreeMap<u64, Option<Cut>>,
+    unchecked: u64,
+}
+
+/// A state and its tree, reduced to their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    root: Digest,
+    digest: Digest,
 }
 
 impl Replay {
     /// Starts before the first entry, trusting nothing but the digest of the first charter.
     #[must_use]
     pub fn new(pinned: Digest) -> Self {
-        Self { state: State::default(), pinned, expected: VecDeque::new(), evidence: Vec::new() }
+        Self {
+            state: State::default(),
+            tree: Frontier::empty(),
+            pinned,
+            expected: VecDeque::new(),
+            decision: None,
+            evidence: Vec::new(),
+            snapshots: BTreeMap::new(),
+            unchecked: 0,
+        }
+    }
+
+    /// Takes note of what an entry will say of an earlier state. Judges nothing.
+    pub fn foresee(&mut self, bytes: &[u8]) {
+        if let Ok(Entry { event: Event::SnapshotTaken { size, .. }, .. }) = Entry::parse(bytes) {
+            self.snapshots.insert(size, None);
+        }
     }
 
     /// The state so far.
@@ -72,21 +108,50 @@ impl Replay {
         &self.state
     }
 
+    /// The tree so far.
+    #[must_use]
+    pub fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
     /// Whether the log ends where a decision ends.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.expected.is_empty() && self.evidence.is_empty()
     }
 
+    /// Snapshots that could not be judged, because they were not foreseen.
+    #[must_use]
+    pub fn unchecked_snapshots(&self) -> u64 {
+        self.unchecked
+    }
+
     /// Replays the next entry.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Entry, WrongEntry> {
-        let entry = Entry::parse(bytes)?;
+        if self.snapshots.contains_key(&self.state.size()) {
+            let cut = self.cut()?;
+            self.snapshots.insert(self.state.size(), Some(cut));
+        }
+        let entry: Entry = exact::parse(bytes, MAX_ENTRY_BYTES)?;
+        entry.check_version()?;
         self.check(&entry)?;
         self.state.evolve(&entry)?;
+        self.tree.append(leaf_hash(bytes), |_, _| ());
         Ok(entry)
     }
 
+    fn cut(&self) -> Result<Cut, WrongEntry> {
+        let digest = Digest::of(&self.state.to_snapshot()?);
+        Ok(Cut { root: Digest::from_bytes(*self.tree.root().as_bytes()), digest })
+    }
+
     fn check(&mut self, entry: &Entry) -> Result<(), WrongEntry> {
+        came_by(entry)?;
+        let decision = (entry.at, entry.actor.clone());
+        if !self.is_complete() && self.decision.as_ref() != Some(&decision) {
+            return Err(WrongEntry::Differs("it belongs to a decision of another time or actor".into()));
+        }
+        self.decision = Some(decision);
         if let Some(expected) = self.expected.pop_front() {
             return same(&expected, &entry.event);
         }
@@ -99,14 +164,34 @@ impl Replay {
             return Err(WrongEntry::Differs("evidence stands only before a charter".into()));
         }
         let command = self.command(&entry.event)?;
-        let instance = match (&entry.event, &entry.actor) {
-            (Event::IssuanceTakenOver { instance, .. } | Event::DaemonStarted { instance, .. }, _)
-            | (_, Actor::Daemon { instance }) => instance.clone(),
-            _ => unknown_instance()?,
+        let instance = match &entry.actor {
+            Actor::Daemon { instance } => instance.clone(),
+            Actor::Peer { .. } => unknown_instance()?,
         };
-        let context = Context { now: entry.at, index: self.state.size(), instance };
-        let events = decide(&self.state, &command, &context)?;
-        self.expect(events, &entry.event)
+        // The index is that of the decision's first entry.
+        let index = self.state.size() - self.evidence.len() as u64;
+        let events = decide(&self.state, &command, &Context { now: entry.at, index, instance })?;
+        self.expect(events, &entry.event)?;
+        if let Event::SnapshotTaken { size, root, digest } = entry.event {
+            self.snapshot(size, Cut { root, digest })?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, size: u64, found: Cut) -> Result<(), WrongEntry> {
+        let cut = match self.snapshots.get(&size) {
+            Some(Some(cut)) => *cut,
+            _ if size == self.state.size() => self.cut()?,
+            _ => {
+                self.unchecked += 1;
+                return Ok(());
+            }
+        };
+        if cut == found {
+            return Ok(());
+        }
+        let what = if cut.root == found.root { "state" } else { "tree" };
+        Err(WrongEntry::Differs(format!("it names another {what} than that of the first {size} entries")))
     }
 
     /// What the decision says of this entry, and what must come after it.
@@ -186,6 +271,29 @@ impl Replay {
             }
         })
     }
+}
+
+/// What only a daemon does, it does in its own name.
+fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
+    let ok = match (&entry.event, &entry.actor) {
+        (
+            Event::DaemonStarted { instance, .. } | Event::IssuanceTakenOver { instance, .. },
+            Actor::Daemon { instance: actor },
+        ) => instance == actor,
+        (
+            Event::DaemonStarted { .. }
+            | Event::IssuanceTakenOver { .. }
+            | Event::TokenIssued { .. }
+            | Event::IssuanceFailed { .. }
+            | Event::RequestLapsed { .. }
+            | Event::TokenExpired { .. }
+            | Event::AttemptsRefused { .. }
+            | Event::SnapshotTaken { .. },
+            Actor::Peer { .. },
+        ) => false,
+        _ => true,
+    };
+    if ok { Ok(()) } else { Err(WrongEntry::Differs("its actor cannot have caused it".into())) }
 }
 
 fn same(expected: &Event, found: &Event) -> Result<(), WrongEntry> {

@@ -5,6 +5,8 @@
 //!
 //! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Failed.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -71,6 +73,8 @@ pub enum Life {
         jwe: String,
         /// How often it was redeemed.
         releases: u32,
+        /// Digests of the redemptions, so that none is used twice by whoever saw it.
+        redemptions: BTreeSet<Digest>,
     },
 }
 
@@ -261,7 +265,11 @@ impl Request {
     pub(super) fn issued(self, jwt: Digest, jwe: String) -> Option<Self> {
         match self.life {
             Life::Authorized(authorization) => {
-                Some(Self { life: Life::Issued { authorization, jwt, jwe, releases: 0 }, ..self })
+                let redemptions = BTreeSet::new();
+                Some(Self {
+                    life: Life::Issued { authorization, jwt, jwe, releases: 0, redemptions },
+                    ..self
+                })
             }
             _ => None,
         }
@@ -269,10 +277,10 @@ impl Request {
 
     /// It was redeemed once more.
     #[must_use]
-    pub(super) fn released(mut self) -> Option<Self> {
-        let Life::Issued { releases, .. } = &mut self.life else { return None };
-        *releases += 1;
-        Some(self)
+    pub(super) fn released(mut self, redemption: Digest) -> Option<Self> {
+        let Life::Issued { releases, redemptions, .. } = &mut self.life else { return None };
+        *releases = releases.saturating_add(1);
+        redemptions.insert(redemption).then_some(self)
     }
 
     /// It ended.

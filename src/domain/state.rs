@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     charter::Charter,
     id::{PrincipalId, ProfileId, RequestId},
+    index::{Cooldowns, Index},
     request::{Closed, Request},
     time::Timestamp,
 };
@@ -29,13 +30,11 @@ pub struct State {
     pub(super) charter: Option<Arc<Charter>>,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) closed: BTreeMap<RequestId, Closed>,
-    pub(super) cooldowns: BTreeMap<(PrincipalId, ProfileId), i64>,
+    pub(super) cooldowns: Cooldowns,
     /// Evidence recorded since the last charter, by digest.
     pub(super) evidence: BTreeSet<Digest>,
-    /// When live requests end by themselves; follows from `requests`.
-    pub(super) deadlines: BTreeSet<(i64, RequestId)>,
-    /// When closed ones are forgotten; follows from `closed`.
-    pub(super) evictions: BTreeSet<(i64, RequestId)>,
+    /// Follows from the requests, closed ones and cooldowns.
+    pub(super) index: Index,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,15 +78,15 @@ impl TryFrom<Stored> for State {
             stored.requests.into_iter().map(|request| (request.id(), request)).collect();
         let closed: BTreeMap<_, _> = stored.closed.into_iter().collect();
         let cooldowns = stored.cooldowns.into_iter().map(|(sub, profile, until)| ((sub, profile), until));
+        let cooldowns = cooldowns.collect();
         Ok(Self {
             size: stored.size,
             last: stored.last,
             charter: charter.transpose()?.map(Arc::new),
-            deadlines: requests.iter().map(|(id, request)| (request.deadline(), *id)).collect(),
-            evictions: closed.iter().map(|(id, closed)| (closed.until, *id)).collect(),
+            index: Index::of(&requests, &closed, &cooldowns),
             requests,
             closed,
-            cooldowns: cooldowns.collect(),
+            cooldowns,
             evidence: stored.evidence,
         })
     }
@@ -143,7 +142,7 @@ impl State {
     /// Unix seconds at which the next request ends by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<i64> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.index.deadlines.first().map(|(at, _)| *at)
     }
 
     /// The bytes of a snapshot: JCS, so that equal states have equal bytes.

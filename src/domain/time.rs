@@ -19,7 +19,8 @@ pub struct Timestamp(i64);
 #[error("{0:?} is not a UTC time of the form 2026-01-31T12:00:00.000Z")]
 pub struct TimeError(String);
 
-const LAST_MILLIS: i64 = 253_402_300_799_999;
+/// The last instant that `jiff` writes in every time zone: 9999-12-30T22:00:00Z.
+const LAST_MILLIS: i64 = 253_402_207_200_000;
 
 impl Timestamp {
     /// From milliseconds since the epoch; clamped to the years 1970 to 9999, since a clock may say anything.
@@ -81,6 +82,14 @@ impl TryFrom<String> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_instant_has_a_text() {
+        for millis in [i64::MIN, -1, 0, LAST_MILLIS, i64::MAX] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(Timestamp::try_from(time.to_string()), Ok(time));
+        }
+    }
 
     #[test]
     fn one_text_per_instant() {

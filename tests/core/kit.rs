@@ -224,7 +224,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// With the charter adopted at `NOW - 60`.
+    /// With the charter adopted at `NOW - 600`.
     pub fn new(charter: &Charter) -> Self {
         let mut log = Self {
             state: State::default(),
@@ -233,7 +233,7 @@ impl Log {
             pinned: charter.digest(),
         };
         let command = Command::Adopt { charter: Box::new(charter.clone()), evidence: Vec::new() };
-        log.run(&command, (NOW - 60) * 1000).unwrap();
+        log.run(&command, (NOW - 600) * 1000).unwrap();
         log
     }
 

@@ -8,6 +8,15 @@
     clippy::indexing_slicing,
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
 )]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values, and tests read better without borrowing each"
+)]
+#![expect(clippy::similar_names, reason = "what is done and what is said about it have similar names")]
 
+mod charter;
 mod kit;
+mod lessons;
+mod replay;
+mod rules;
 mod strict;

@@ -124,7 +124,7 @@ fn a_token_of_a_good_flow_is_accepted_and_is_what_follows() {
     let (log, id, jwt) = flow();
     let accepted = judge(&jwt).unwrap();
     assert_eq!(accepted.claims.jti, id);
-    let names: Vec<_> = accepted.approvers.iter().map(|person| person.as_str()).collect();
+    let names: Vec<_> = accepted.approvers.iter().map(breakglass::domain::id::PersonId::as_str).collect();
     assert_eq!(names, ["alice", "bob"]);
     let authorization = log.authorization(&id);
     assert_eq!((authorization.iat, authorization.exp, authorization.index), (NOW + 10, NOW + 70, 4));
@@ -656,12 +656,10 @@ fn no_byte_of_the_claims_can_be_changed_and_signed_again() {
     let charter = charter();
     let index = String::from_utf8(good.clone()).unwrap().find("\"index\":4").unwrap() + 8;
     for at in 0..good.len() {
-        for change in [1, 0x20, 0x80] {
-            let mut bytes = good.clone();
-            bytes[at] ^= change;
-            let verdict = judge_at(&key("hsm/1").jwt(&bytes), &charter, AUD, NOW + 11);
-            assert!(verdict.is_err() || at == index, "byte {at}");
-        }
+        let mut bytes = good.clone();
+        bytes[at] ^= [1, 2, 4, 0x20, 0x80][at % 5];
+        let verdict = judge_at(&key("hsm/1").jwt(&bytes), &charter, AUD, NOW + 11);
+        assert!(verdict.is_err() || at == index, "byte {at}");
     }
 }
 

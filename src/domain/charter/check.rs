@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     CharterError, ProfileQuorums, Rules, availability,
-    document::{Client, Device, Document, KeyState, Person, Profile, Role},
-    holders,
+    document::{Client, Device, Document, KeyState, Person, Profile, Role, Term},
+    holders::{self, Holder},
 };
 use crate::{
     domain::{
@@ -16,7 +16,7 @@ use crate::{
         id::{GroupId, PersonId},
         quorum::{Formula, Quorum},
     },
-    jose::{Digest, b64},
+    jose::{Digest, P256PublicKey, b64},
 };
 
 const MAX_PERSONS: usize = 64;
@@ -24,8 +24,8 @@ const MAX_LIFETIME: i64 = 366 * 86_400;
 const MAX_WINDOW: u32 = 7 * 86_400;
 /// A token and its header line have to pass proxies that take 8 kB.
 pub(crate) const MAX_TOKEN_BYTES: usize = 7_500;
-/// What a plain grant needs; a profile in which not even that fits is of no use.
-const PLAIN_GRANT_BYTES: usize = 1_200;
+/// The claims of a plain grant, before any approval; a profile in which not even that fits is of no use.
+const PLAIN_CLAIMS_BYTES: usize = 3_000;
 
 pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, CharterError> {
     header(&document)?;
@@ -35,9 +35,7 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
     attestation(&document)?;
     keys(&document)?;
     let holders = holders::collect(&document)?;
-    if let Some(key) = document.issuing_keys.iter().find(|key| holders.contains_key(&key.key.thumbprint())) {
-        return refuse(format!("issuing key {} is also somebody's own key", key.key.thumbprint()));
-    }
+    apart(&document, &holders)?;
     let governance = formula(&document, "governance", &document.governance)?;
     let mut quorums = BTreeMap::new();
     for profile in &document.profiles {
@@ -48,6 +46,24 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
     let rules = Rules { document, digest, holders, quorums, governance };
     availability::check(&rules)?;
     Ok(rules)
+}
+
+/// A key has one purpose: those of people and tools, of daemons, and those that issue are not the same.
+fn apart(document: &Document, holders: &BTreeMap<Digest, Holder>) -> Result<(), CharterError> {
+    let issuing = || document.issuing_keys.iter().map(|key| &key.key);
+    if let Some(key) = issuing().map(P256PublicKey::thumbprint).find(|kid| holders.contains_key(kid)) {
+        return refuse(format!("issuing key {key} is also somebody's own key"));
+    }
+    let others: BTreeSet<Digest> = holders
+        .values()
+        .map(|holder| &holder.key)
+        .chain(issuing())
+        .map(|key| Digest::of(&key.spki_der()))
+        .collect();
+    match document.daemons.iter().find(|daemon| others.contains(&daemon.spki)) {
+        Some(daemon) => refuse(format!("the key of daemon {} is also somebody else's key", daemon.id)),
+        None => Ok(()),
+    }
 }
 
 fn refuse<T>(why: String) -> Result<T, CharterError> {
@@ -81,12 +97,28 @@ fn persons(document: &Document) -> Result<(), CharterError> {
             return refuse(format!("{id} is a custodian without a device"));
         }
     }
+    for Person { id, term, .. } in &document.persons {
+        never(id.as_str(), term)?;
+    }
     for (group, members) in &document.groups {
+        if members.is_empty() {
+            return refuse(format!("group {group} has no members"));
+        }
         if let Some(stranger) = members.iter().find(|member| !has_role(document, member, Role::Custodian)) {
             return refuse(format!("{stranger} in group {group} is no custodian of this charter"));
         }
     }
     Ok(())
+}
+
+/// A term that is over before it begins is a slip of the pen.
+fn never(id: &str, term: &Term) -> Result<(), CharterError> {
+    match (term.from, term.until) {
+        (Some(from), Some(until)) if until <= from => {
+            refuse(format!("the term of {id} ends before it begins"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn has_role(document: &Document, id: &PersonId, role: Role) -> bool {
@@ -95,7 +127,8 @@ fn has_role(document: &Document, id: &PersonId, role: Role) -> bool {
 
 fn clients(document: &Document) -> Result<(), CharterError> {
     for client in &document.clients {
-        let Client { id, owners, roles, subjects, keys, .. } = client;
+        let Client { id, owners, roles, subjects, keys, term, .. } = client;
+        never(id.as_str(), term)?;
         if roles.contains(&Role::Custodian) {
             return refuse(format!("client {id} cannot be a custodian: only persons approve"));
         }
@@ -124,10 +157,13 @@ fn distinct(document: &Document) -> Result<(), CharterError> {
     let of_persons = document.persons.iter().flat_map(|person| &person.certificates);
     let of_clients = document.clients.iter().flat_map(|client| &client.certificates);
     once("id", persons.chain(clients))?;
+    // Custodians see names: two persons under one name could not be told apart.
+    once("name", document.persons.iter().map(|person| person.name.clone()))?;
     once("device", devices().map(|device| device.serial().to_string()))?;
     once("certificate", of_persons.chain(of_clients).map(ToString::to_string))?;
     once("issuing key", document.issuing_keys.iter().map(|key| key.key.thumbprint().to_string()))?;
     once("log origin", document.log_keys.iter().map(|key| key.origin.to_string()))?;
+    once("daemon", document.daemons.iter().map(|daemon| daemon.id.to_string()))?;
     once("daemon key", document.daemons.iter().map(|daemon| daemon.spki.to_string()))
 }
 
@@ -181,6 +217,9 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
     if profile.authorization_details.is_empty() {
         return refuse(format!("profile {id} allows nothing"));
     }
+    if profile.authorization_details.iter().any(|rule| rule.actions.is_empty() || rule.locations.is_empty()) {
+        return refuse(format!("profile {id} has a rule without actions or locations, which allows nothing"));
+    }
     if !(1..=MAX_TTL).contains(&profile.max_ttl) || !(1..=MAX_WINDOW).contains(&profile.approval_window) {
         return refuse(format!(
             "profile {id}: max_ttl is 1 second to a day, approval_window 1 second to a week"
@@ -194,7 +233,7 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
         return refuse(format!("profile {id} has no active issuing key"));
     }
     let approve = formula(document, &format!("profile {id}"), &profile.quorum)?;
-    let size = claims::token_bytes(PLAIN_GRANT_BYTES, approve.most_seats());
+    let size = claims::token_bytes(PLAIN_CLAIMS_BYTES, approve.most_seats(), profile.stations);
     if size > MAX_TOKEN_BYTES {
         return refuse(format!(
             "profile {id}: its tokens would have {size} bytes, and {MAX_TOKEN_BYTES} is the most that proxies take"

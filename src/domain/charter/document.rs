@@ -58,16 +58,16 @@ pub struct Document {
     pub attestation: AttestationPolicy,
 }
 
-/// What a principal may do besides what formulas give it.
+/// What a principal may do besides what formulas give it. In the order of the texts, which is that of signed lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Reads the log.
+    Auditor,
     /// Approves and denies, with a hardware key.
     Custodian,
     /// Files requests.
     Requester,
-    /// Reads the log.
-    Auditor,
 }
 
 /// From when until when somebody's record counts, Unix seconds; absent sides are open.

@@ -27,7 +27,7 @@ use super::{
     id::{PersonId, ProfileId},
     quorum::Quorum,
 };
-use crate::jose::{Digest, GeneralJws};
+use crate::jose::{Digest, GeneralJws, JoseError};
 
 /// A charter's JWS at most, in bytes: with its envelope it has to fit one log entry.
 pub const MAX_CHARTER_BYTES: usize = 60_000;
@@ -129,6 +129,10 @@ pub struct Charter {
 impl Charter {
     /// Accepts version 1, whose digest was pinned beforehand (read aloud at genesis).
     pub fn genesis(statement: GeneralJws, pinned: Digest) -> Result<Self, CharterError> {
+        let actual = statement.to_json().len();
+        if actual > MAX_CHARTER_BYTES {
+            return Err(JoseError::TooLong { limit: MAX_CHARTER_BYTES, actual }.into());
+        }
         let rules = Rules::parse(&statement.payload)?;
         if rules.digest != pinned {
             return Err(CharterError::NotPinned { expected: pinned, found: rules.digest });

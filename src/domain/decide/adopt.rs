@@ -15,6 +15,9 @@ use crate::{
     jose::{Digest, b64},
 };
 
+/// Evidence at most, in base64url: it has to fit an entry, and real certificates have about a kilobyte each.
+const MAX_EVIDENCE_BYTES: usize = 32_000;
+
 pub(super) fn decide(
     state: &State,
     charter: &Charter,
@@ -38,6 +41,9 @@ pub(super) fn decide(
                     "the charter names evidence {digest}, which was not given; pass it with --evidence"
                 ))
             })?;
+            if item.statement.len() + item.intermediate.len() > MAX_EVIDENCE_BYTES {
+                return Err(refuse(format!("its evidence has more than {MAX_EVIDENCE_BYTES} bytes")));
+            }
             check(charter, device, item, context).map_err(refuse)?;
             events.push(Event::AttestationRecorded {
                 statement: item.statement.clone(),

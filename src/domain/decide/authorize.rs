@@ -30,10 +30,8 @@ pub(super) fn decide(
     let now = context.now.seconds();
     let grant = request.grant();
     let permit = charter.permits(grant)?;
-    let Some(quorums) = charter.quorums(&grant.profile) else { return Ok(Vec::new()) };
-    let valid = counted(charter, &permit, approvals, denials, now);
-    let Some(chosen) = smallest(charter, &quorums.approve, valid) else { return Ok(Vec::new()) };
-    if newest(&chosen).is_none_or(|newest| now > newest + MINT_WITHIN) {
+    let Some(chosen) = quorum(charter, &permit, approvals, denials, now) else { return Ok(Vec::new()) };
+    if is_too_old(&chosen, now) {
         return Ok(Vec::new());
     }
     let (Some(key), Some(log)) = (charter.issuing_key(&grant.profile), charter.document().log_keys.first())
@@ -53,7 +51,7 @@ pub(super) fn decide(
     }])
 }
 
-/// Whether the quorum is complete, but every approval too old to mint on.
+/// Whether the quorum is complete, but too old to mint on.
 pub(super) fn is_stale(
     charter: &Charter,
     request: &Request,
@@ -62,11 +60,23 @@ pub(super) fn is_stale(
     now: i64,
 ) -> bool {
     let Ok(permit) = charter.permits(request.grant()) else { return false };
-    let valid = counted(charter, &permit, approvals, denials, now);
-    let complete = charter
-        .quorums(&request.grant().profile)
-        .is_some_and(|quorums| quorums.approve.satisfied_by(&persons(charter, &valid)));
-    complete && newest(&valid).is_none_or(|newest| now > newest + MINT_WITHIN)
+    quorum(charter, &permit, approvals, denials, now).is_some_and(|chosen| is_too_old(&chosen, now))
+}
+
+/// The approvals that complete the quorum now, without those that are not needed.
+fn quorum(
+    charter: &Charter,
+    permit: &Permit<'_>,
+    approvals: &[Signature],
+    denials: &[Signature],
+    now: i64,
+) -> Option<Vec<Signature>> {
+    let quorums = charter.quorums(&permit.profile.id)?;
+    smallest(charter, &quorums.approve, counted(charter, permit, approvals, denials, now))
+}
+
+fn is_too_old(chosen: &[Signature], now: i64) -> bool {
+    newest(chosen).is_none_or(|newest| now > newest + MINT_WITHIN)
 }
 
 /// The persons who signed.

@@ -5,9 +5,8 @@ use crate::domain::{
     claims,
     command::Context,
     event::Event,
-    grant::{Confirmation, Grant},
+    grant::Grant,
     refusal::Refusal,
-    request::{Life, Request},
     state::State,
     statement::SignedGrant,
     time::SKEW,
@@ -17,6 +16,8 @@ use crate::domain::{
 pub const MAX_OPEN: usize = 1_024;
 /// Requests that one client may have open at once.
 pub const MAX_OPEN_PER_REQUESTER: usize = 32;
+/// Requests of one client that may be remembered though they came to nothing; each is, until its bytes are dead.
+pub const MAX_ENDED_PER_REQUESTER: usize = 10_000;
 
 pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> Result<Vec<Event>, Refusal> {
     let charter = super::charter_in_force(state, context)?;
@@ -39,21 +40,23 @@ pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> 
     }
     within_limits(state, grant, now)?;
     fresh_keys(state, grant)?;
-    fits(&permit, charter, signed.jws().payload.len())?;
+    fits(&permit, charter, signed)?;
     reachable(&permit, charter, grant, now)?;
     Ok(vec![Event::RequestFiled { request: signed.jws().clone() }])
 }
 
 fn within_limits(state: &State, grant: &Grant, now: i64) -> Result<(), Refusal> {
-    let open = || state.requests().filter(|request| !matches!(request.life(), Life::Issued { .. }));
-    let mine = open().filter(|request| request.grant().client_id == grant.client_id).count();
+    let (mine, all) = state.index.open(&grant.client_id);
+    let who = grant.client_id.to_string();
     if mine >= MAX_OPEN_PER_REQUESTER {
-        let who = grant.client_id.to_string();
         return Err(Refusal::TooManyOpen { who, open: mine, limit: MAX_OPEN_PER_REQUESTER });
     }
-    let all = open().count();
     if all >= MAX_OPEN {
         return Err(Refusal::TooManyOpen { who: "the daemon".into(), open: all, limit: MAX_OPEN });
+    }
+    let ended = state.index.fruitless(&grant.client_id);
+    if ended >= MAX_ENDED_PER_REQUESTER {
+        return Err(Refusal::TooManyEnded { who, ended, limit: MAX_ENDED_PER_REQUESTER });
     }
     match state.cooldowns.get(&(grant.sub.clone(), grant.profile.clone())) {
         Some(&until) if until > now => Err(Refusal::Cooldown { until }),
@@ -63,25 +66,13 @@ fn within_limits(state: &State, grant: &Grant, now: i64) -> Result<(), Refusal> 
 
 /// The keys a token is bound and delivered to are made for one grant: no live request uses them in either part.
 fn fresh_keys(state: &State, grant: &Grant) -> Result<(), Refusal> {
-    let keys = |grant: &Grant| {
-        let bound = match grant.cnf {
-            Confirmation::Jkt(thumbprint) => Some(thumbprint),
-            // An enrolled certificate is no fresh key and may well be used twice.
-            Confirmation::Certificate(_) => None,
-        };
-        (bound, grant.redeem_key.thumbprint())
-    };
-    let (bound, redeem) = keys(grant);
-    let used = |request: &Request| {
-        let (other_bound, other_redeem) = keys(request.grant());
-        [Some(redeem), bound].into_iter().flatten().any(|key| key == other_redeem || Some(key) == other_bound)
-    };
-    if state.requests().any(used) { Err(Refusal::KeyReused) } else { Ok(()) }
+    if grant.fresh_keys().any(|key| state.index.uses(&key)) { Err(Refusal::KeyReused) } else { Ok(()) }
 }
 
-fn fits(permit: &Permit<'_>, charter: &Rules, bytes: usize) -> Result<(), Refusal> {
+fn fits(permit: &Permit<'_>, charter: &Rules, signed: &SignedGrant) -> Result<(), Refusal> {
     let seats = charter.quorums(&permit.profile.id).map_or(0, |quorums| quorums.approve.most_seats());
-    let size = claims::token_bytes(bytes, seats);
+    let Some(log) = charter.document().log_keys.first() else { return Ok(()) };
+    let size = claims::largest_token(signed.grant(), permit, signed.jws(), &log.origin, seats)?;
     let limit = MAX_TOKEN_BYTES;
     if size > limit { Err(Refusal::TokenTooLarge { size, limit }) } else { Ok(()) }
 }

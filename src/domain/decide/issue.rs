@@ -48,8 +48,26 @@ pub(super) fn failed(
     reason: Failure,
     context: &Context,
 ) -> Result<Vec<Event>, Refusal> {
-    own(state, id, context)?;
+    let authorization = own(state, id, context)?;
+    let founded = match reason {
+        Failure::Expired => authorization.exp <= context.now.seconds(),
+        Failure::NoKey => !has_key(state, id, authorization),
+        // Only the daemon has seen the signature.
+        Failure::SignatureInvalid => true,
+    };
+    if !founded {
+        return Err(Refusal::FailureUnfounded);
+    }
     Ok(vec![Event::IssuanceFailed { request_id: *id, reason }])
+}
+
+/// Whether verifiers would still accept what the authorized key signs.
+fn has_key(state: &State, id: &RequestId, authorization: &Authorization) -> bool {
+    let profile = state.request(id).map(|request| &request.grant().profile);
+    state
+        .charter()
+        .zip(profile)
+        .is_some_and(|(charter, profile)| charter.accepted_key(&authorization.kid, profile).is_some())
 }
 
 pub(super) fn take_over(state: &State, id: &RequestId, context: &Context) -> Result<Vec<Event>, Refusal> {

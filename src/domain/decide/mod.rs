@@ -25,7 +25,7 @@ use super::{
     time::SKEW,
 };
 
-pub use file::{MAX_OPEN, MAX_OPEN_PER_REQUESTER};
+pub use file::{MAX_ENDED_PER_REQUESTER, MAX_OPEN, MAX_OPEN_PER_REQUESTER};
 pub use issue::TAKE_OVER_AFTER;
 pub use redeem::MAX_RELEASES;
 
@@ -56,6 +56,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
             reason: reason.clone(),
             count: *count,
         }]),
+        Command::Snapshot { size, .. } if *size > state.size() => {
+            Err(Refusal::SnapshotAhead { size: *size, log: state.size() })
+        }
         Command::Snapshot { size, root, digest } => {
             Ok(vec![Event::SnapshotTaken { size: *size, root: *root, digest: *digest }])
         }

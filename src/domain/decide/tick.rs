@@ -12,7 +12,7 @@ const MAX_EVENTS: usize = 256;
 
 pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
     let now = context.now.seconds();
-    let due = state.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
+    let due = state.index.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
     let requests = due.filter_map(|(_, id)| state.request(id)).take(MAX_EVENTS);
     requests
         .map(|request| match request.life() {
