@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use der::asn1::{Int, ObjectIdentifier};
 use der::{Decode as _, Encode as _};
 use getrandom::SysRng;
+use proptest::prelude::*;
 use rand_core::UnwrapErr;
 use virtual_yubikey::attestation::{AttestationCa, Template, VALIDITY, generate_rsa, spki};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
@@ -237,6 +238,25 @@ fn intermediates_are_found_and_path_lengths_kept() {
 }
 
 #[test]
+fn a_charter_may_trust_a_lower_authority_alone() {
+    let [root_key, middle_key, device_key] = &*KEYS;
+    let mut chain = Chain::right();
+    let anchor = Template { subject: MIDDLE.to_owned(), ..chain.device.clone() };
+    chain.device.issuer = MIDDLE.to_owned();
+    let evidence = AttestationEvidence {
+        statement_der: chain.statement.issue(3, chain.key.clone(), device_key).unwrap(),
+        intermediate_der: chain.device.issue(2, spki(device_key).unwrap(), middle_key).unwrap(),
+    };
+    let anchor = |path_len| {
+        let anchor = Template { basic_constraints: Some(ca(Some(path_len))), ..anchor.clone() };
+        anchor.issue(4, spki(middle_key).unwrap(), root_key).unwrap()
+    };
+    verify(&evidence, &[anchor(1)], &[], NOW).unwrap();
+    let refused = verify(&evidence, &[anchor(0)], &[], NOW).unwrap_err();
+    assert_eq!(refused.reason(), "ATTESTATION_PATH_LENGTH");
+}
+
+#[test]
 fn intermediates_that_lead_in_circles_end() {
     let [root_key, middle_key, device_key] = &*KEYS;
     let mut chain = Chain::right();
@@ -331,6 +351,27 @@ fn dates_before_2050_may_be_written_in_the_long_form() {
     let intermediate_der = sequence(&[signed, algorithm, bits].concat());
     let rewritten = AttestationEvidence { intermediate_der, ..evidence };
     verify(&rewritten, &[root], &[], NOW).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_certificates_are_refused_and_break_nothing(
+        junk: Vec<u8>,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        static RIGHT: LazyLock<(AttestationEvidence, Vec<u8>)> = LazyLock::new(|| Chain::right().issue());
+        let (evidence, root) = &*RIGHT;
+        let mut changed = evidence.clone();
+        for (at, byte) in changes {
+            let at = at.index(changed.statement_der.len());
+            changed.statement_der[at] = byte;
+        }
+        let accepted = verify(&changed, std::slice::from_ref(root), &[], NOW).is_ok();
+        prop_assert_eq!(accepted, changed == *evidence);
+        let foreign = AttestationEvidence { statement_der: junk.clone(), intermediate_der: junk.clone() };
+        prop_assert!(verify(&foreign, std::slice::from_ref(root), &[], NOW).is_err());
+        prop_assert!(verify(evidence, &[junk], &[], NOW).is_err());
+    }
 }
 
 fn sequence(content: &[u8]) -> Vec<u8> {
