@@ -285,7 +285,7 @@ fn charter(
         })
         .collect();
     persons.push(
-        json!({"id": "dave", "name": "Dave", "roles": ["requester", "auditor"], "keys": [tls("dave")]}),
+        json!({"id": "dave", "name": "Dave", "roles": ["auditor", "requester"], "keys": [tls("dave")]}),
     );
     persons.push(json!({"id": "eve", "name": "Eve", "roles": ["requester"], "keys": [tls("eve")]}));
     let quorum = json!({"threshold": 2, "of": CUSTODIANS});
