@@ -140,6 +140,10 @@ impl Daemon {
         Ok(self.call(self.channel.access().redeem(v1::RedeemRequest { jws, wait_ms }))?.jwe)
     }
 
+    pub(crate) fn describe(&self) -> Result<v1::GetDaemonResponse, ClientError> {
+        self.call(self.channel.charter().get_daemon(v1::GetDaemonRequest {}))
+    }
+
     pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, ClientError> {
         Ok(self.call(self.channel.audit().get_checkpoint(v1::GetCheckpointRequest {}))?.checkpoint)
     }

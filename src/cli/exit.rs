@@ -58,27 +58,38 @@ pub(crate) struct Problem {
     /// Stable, `UPPER_SNAKE`.
     pub(crate) reason: &'static str,
     message: String,
+    #[source]
+    cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Problem {
+    fn new(exit: Exit, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, reason, message: message.into(), cause: None }
+    }
+
+    /// With the error that led to it.
+    pub(crate) fn because(self, cause: anyhow::Error) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
     pub(crate) fn refused(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, reason, message: message.into() }
+        Self::new(Exit::Refused, reason, message)
     }
 
     pub(crate) fn usage(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, reason, message: message.into() }
+        Self::new(Exit::Usage, reason, message)
     }
 
     pub(crate) fn unavailable(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unavailable, reason, message: message.into() }
+        Self::new(Exit::Unavailable, reason, message)
     }
 
     pub(crate) fn unverified(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unverified, reason, message: message.into() }
+        Self::new(Exit::Unverified, reason, message)
     }
 
     pub(crate) fn declined(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Declined, reason: "NOT_CONFIRMED", message: message.into() }
+        Self::new(Exit::Declined, "NOT_CONFIRMED", message)
     }
 }
 

@@ -12,8 +12,11 @@ mod custodian;
 mod daemon;
 mod deny;
 mod device;
+mod doctor;
 mod exit;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod id;
 mod judge;
 mod key;
@@ -28,6 +31,7 @@ mod review;
 mod setup;
 mod show;
 mod statement;
+mod station;
 mod text;
 mod verify;
 mod view;
@@ -103,6 +107,7 @@ enum Command {
     Deny(deny::Args),
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
+    Station(station::Args),
     Verify(verify::Args),
     /// Check, export and prove the audit log
     #[command(subcommand)]
@@ -116,6 +121,7 @@ enum Command {
     /// Make file keys for requesters, auditors and tools
     #[command(subcommand)]
     Key(key::Command),
+    Doctor(doctor::Args),
     Completion(completion::Args),
 }
 
@@ -158,11 +164,13 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Deny(args) => deny::run(&args, session),
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
+        Command::Station(args) => station::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),
         Command::Custodian(command) => custodian::run(command, session),
         Command::Key(command) => key::run(command, session),
+        Command::Doctor(args) => doctor::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
     }
 }

@@ -145,7 +145,8 @@ fn client_text(rules: &Rules, client: &Client) -> String {
     fields.add("answered for by", owners.join(", "));
     fields.add("files for", files_for);
     fields.list("keys", client.keys.iter().map(|key| key.thumbprint().to_string()));
-    format!("  {}: {}{}\n{}", client.id, roles(&client.roles), term(client.term), fields.render())
+    let indented = fields.render().lines().fold(String::new(), |text, line| text + "  " + line + "\n");
+    format!("  {}: {}{}\n{}", client.id, roles(&client.roles), term(client.term), indented)
 }
 
 fn keys_text(rules: &Rules) -> String {

@@ -6,3 +6,6 @@ pub(crate) mod charter;
 pub(crate) mod grant;
 pub(crate) mod request;
 pub(crate) mod token;
+
+#[cfg(test)]
+mod tests;

@@ -43,11 +43,8 @@ impl<'a> Reviewed<'a> {
     /// Verifies what the daemon sent for this id.
     pub(crate) fn new(rules: &'a Rules, jws: &[u8], id: &RequestId) -> Result<Self> {
         Self::check(rules, jws, id).map_err(|error| {
-            let problem = Problem::unverified(
-                "REQUEST_UNVERIFIED",
-                format!("request {id} does not verify under your charter: do not approve it"),
-            );
-            anyhow::Error::new(Wrapped { problem, cause: error.into() })
+            let message = format!("request {id} does not verify under your charter: do not approve it");
+            Problem::unverified("REQUEST_UNVERIFIED", message).because(error).into()
         })
     }
 
@@ -148,11 +145,5 @@ impl<'a> Reviewed<'a> {
     }
 }
 
-/// A problem with the error that led to it.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-struct Wrapped {
-    problem: Problem,
-    #[source]
-    cause: Box<dyn std::error::Error + Send + Sync>,
-}
+#[cfg(test)]
+mod tests;

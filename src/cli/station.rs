@@ -1,0 +1,230 @@
+//! `breakglass station`: serves custodians one after the other at one machine.
+//!
+//! Invariants: never on the daemon's own host, but under a development charter; every signature names the station in its
+//! header; a key that comes is recognised by serial number and public key, and served only while it is there.
+
+use std::{
+    net::{ToSocketAddrs as _, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::{
+    Session, clock,
+    daemon::{Daemon, state_name},
+    device::{self, Custodian},
+    exit::Problem,
+    judge, list, report,
+    review::Reviewed,
+    setup::Setup,
+    text, view,
+};
+use crate::{
+    domain::{charter::Role, statement::Verdict},
+    grpc::v1::{self, RequestState},
+    piv::{Device, PivEvent, PivKey, Watch},
+};
+
+/// How often the pending requests are looked at while nobody comes.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Serve custodians one after the other at this machine
+///
+/// Shows what is pending, waits for a YubiKey to be plugged in, recognises whose it is, and walks through what its owner
+/// may decide: read, yes or no, PIN, touch. Then it waits for the next. Whoever is root on a station can have anything
+/// signed there, so a station never runs on the daemon's host, and a profile says whether approvals from one count.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  breakglass station --id war-room-1")]
+pub(crate) struct Args {
+    /// Name of this station, which goes into every signature: a-z 0-9 . _ -
+    #[arg(long, value_name = "NAME", value_parser = parse_id)]
+    id: String,
+    /// Read PINs from the first line of this file; only under a development charter
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+    /// Approve without asking whatever the plugged-in key may approve; only under a development charter
+    #[arg(long)]
+    yes: bool,
+}
+
+fn parse_id(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("a station's name has 1 to 64 of a-z 0-9 . _ -".to_owned())
+    }
+}
+
+pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
+    let setup = Setup::load(session.config.as_deref())?;
+    let is_development = setup.charter.document().development;
+    if (args.yes || args.pin_file.is_some()) && !is_development {
+        let message = "--yes and --pin-file are for development charters, and this one is not";
+        return Err(Problem::refused("NOT_DEVELOPMENT", message).into());
+    }
+    let address = setup.config.daemon()?;
+    if !is_development && is_own(address)? {
+        let message = format!(
+            "the daemon ({address}) runs on this machine: whoever breaks into one would have the other; use another machine"
+        );
+        return Err(Problem::refused("STATION_ON_DAEMON_HOST", message).into());
+    }
+    let daemon = setup.connect()?;
+    let mut station = Station { args, setup: &setup, daemon, shown: None };
+    let mut keys = Watch::new()?;
+    loop {
+        station.show_pending(session)?;
+        match keys.next(LOOK)? {
+            Some(PivEvent::Plugged(key)) => {
+                let serial = key.serial;
+                if let Err(error) = station.serve(key, session) {
+                    // One custodian's trouble is not the next one's.
+                    report::failure(&mut session.out, &error);
+                }
+                session.out.say(format!("Take YubiKey {serial} out. Waiting for the next one …"))?;
+                station.shown = None;
+            }
+            Some(PivEvent::Unplugged(_)) | None => {}
+        }
+    }
+}
+
+/// Whether an address is one of this machine.
+fn is_own(address: &str) -> Result<bool> {
+    let resolved = address.to_socket_addrs().with_context(|| format!("{address} cannot be resolved"))?;
+    // Only an address of an own interface can be bound.
+    Ok(resolved.into_iter().any(|to| to.ip().is_loopback() || UdpSocket::bind((to.ip(), 0)).is_ok()))
+}
+
+struct Station<'a> {
+    args: &'a Args,
+    setup: &'a Setup,
+    daemon: Daemon,
+    /// The pending requests as last shown.
+    shown: Option<Vec<String>>,
+}
+
+impl Station<'_> {
+    fn pending(&self) -> Result<Vec<v1::Request>> {
+        Ok(self.daemon.list(&[RequestState::Pending], false)?)
+    }
+
+    /// Shows what is pending, when that has changed.
+    fn show_pending(&mut self, session: &mut Session) -> Result<()> {
+        let pending = self.pending()?;
+        let state = |request: &v1::Request| {
+            let approvals = request.missing.as_ref().map_or(0, |missing| missing.approved_by.len());
+            format!("{} {approvals}", request.request_id)
+        };
+        let state: Vec<String> = pending.iter().map(state).collect();
+        if self.shown.as_ref() == Some(&state) {
+            return Ok(());
+        }
+        self.shown = Some(state);
+        let now = clock::now();
+        let rows: Vec<Vec<String>> = pending
+            .iter()
+            .map(|request| {
+                view::request::row(request, list::reviewed(&self.setup.charter, request).as_ref(), now)
+            })
+            .collect();
+        let shown = if rows.is_empty() {
+            "Nothing is pending.\n".to_owned()
+        } else {
+            text::table(&view::request::HEAD, &rows)
+        };
+        session.out.say(format!("\nStation {}\n{shown}Plug in your YubiKey.", self.args.id))
+    }
+
+    /// Walks one custodian through what is pending.
+    fn serve(&self, key: Device, session: &mut Session) -> Result<()> {
+        let rules = &self.setup.charter;
+        let custodian = Custodian::recognise(rules, PivKey::at(key), clock::now(), Role::Custodian)?;
+        session.out.say(format!("\nHello {}.", text::safe(&custodian.name)))?;
+        for request in self.pending()? {
+            let Some(reviewed) = list::reviewed(rules, &request) else {
+                session
+                    .out
+                    .say(format!("{} does not verify under the charter: skipped.", request.request_id))?;
+                continue;
+            };
+            let now = clock::now();
+            if let Err(why) = reviewed.eligible(rules, &custodian.person, Verdict::Approve, true, now) {
+                session.out.say(format!("{}: {why}.", reviewed.id))?;
+                continue;
+            }
+            if let Err(error) = self.decide(&custodian, &reviewed, session) {
+                report::failure(&mut session.out, &error);
+            }
+        }
+        session.out.say(format!("That is all. Thank you, {}.", text::safe(&custodian.name)))
+    }
+
+    fn decide(&self, custodian: &Custodian, reviewed: &Reviewed<'_>, session: &mut Session) -> Result<()> {
+        session.out.say(view::grant::describe(reviewed, &self.setup.charter, clock::now()))?;
+        let Some(verdict) = self.verdict(custodian, session)? else {
+            return session.out.say("Skipped.");
+        };
+        let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
+        let pin = device::pin(self.args.pin_file.as_deref(), &prompt)?;
+        let station = Some(self.args.id.as_str());
+        let after =
+            judge::sign_and_submit(&self.daemon, reviewed, custodian, &pin, verdict, station, session)?;
+        let item = json!({
+            "request_id": reviewed.id,
+            "state": state_name(&after),
+            "person": custodian.person,
+            "verdict": judge::word(verdict),
+            "station": self.args.id,
+        });
+        session.out.item(&item, || judge::outcome(&after, verdict, &self.setup.charter))
+    }
+
+    fn verdict(&self, custodian: &Custodian, session: &mut Session) -> Result<Option<Verdict>> {
+        if self.args.yes {
+            return Ok(Some(Verdict::Approve));
+        }
+        let question =
+            format!("{} [yes, deny, or anything else to skip]", judge::question(Verdict::Approve, custodian));
+        Ok(match session.out.ask(&question)?.as_deref() {
+            Some("yes") => Some(Verdict::Approve),
+            Some("deny") => Some(Verdict::Deny),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_recognised() {
+        assert!(is_own("127.0.0.1:443").unwrap());
+        assert!(is_own("localhost:443").unwrap());
+        // TEST-NET-3 (RFC 5737) belongs to nobody.
+        assert!(!is_own("203.0.113.7:443").unwrap());
+        // A host's own outward address counts as well, where it has one.
+        let outward = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect("203.0.113.7:443")?;
+            socket.local_addr()
+        });
+        if let Ok(own) = outward {
+            assert!(is_own(&own.to_string()).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_station_has_a_plain_name() {
+        assert!(parse_id("war-room-1").is_ok());
+        for text in ["", "War", "a b", "ä", &"a".repeat(65)] {
+            assert!(parse_id(text).is_err(), "{text}");
+        }
+    }
+}
