@@ -5,6 +5,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,7 @@ const fn default_snapshot_every() -> u64 {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcConfig {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on.
     pub listen: SocketAddr,
     /// PEM of the TLS key, mode 0600.
     pub key: PathBuf,
@@ -53,9 +54,20 @@ pub struct GrpcConfig {
     /// Names and addresses under which clients reach it, for the certificate that `setup` makes.
     #[serde(default)]
     pub names: Vec<String>,
-    /// File to write the bound address to, once it is known.
-    #[serde(default)]
-    pub address_file: Option<PathBuf>,
+    /// Calls per minute that an enrolled client may make in the long run.
+    #[serde(default = "default_calls_per_minute")]
+    pub calls_per_minute: NonZeroU32,
+    /// Calls that it may make at once after a pause.
+    #[serde(default = "default_burst")]
+    pub burst: NonZeroU32,
+}
+
+const fn default_calls_per_minute() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(2_999)
+}
+
+const fn default_burst() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(299)
 }
 
 /// The HTTP endpoint.
@@ -185,7 +197,6 @@ impl DaemonConfig {
         join(&mut self.data_dir);
         join(&mut self.grpc.key);
         join(&mut self.grpc.certificate);
-        self.grpc.address_file.as_mut().into_iter().for_each(join);
         match &mut self.hsm {
             DeviceConfig::Pkcs11(config) => join(&mut config.pin_file),
             DeviceConfig::Yubikey { pin_file, .. } => join(pin_file),

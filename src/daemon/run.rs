@@ -13,7 +13,7 @@ use super::{devices, process};
 use crate::{
     config::DaemonConfig,
     engine::{Options, Running, SystemClock},
-    grpc::{api as grpc, tls::Identity},
+    grpc::{api as grpc, front::Rates, quota::Rate, tls::Identity},
     http,
     store::{SqliteStore, StoreOptions},
     telemetry::Metrics,
@@ -35,9 +35,10 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let stop = watch::Sender::new(false);
     let services = {
         let (engine, stop) = (engine.clone(), stop.subscribe());
-        tokio::spawn(async move {
-            grpc::serve(engine, grpc_listener, &identity, grpc::Options::default(), stop).await
-        })
+        let client = Rate { per_minute: config.grpc.calls_per_minute, burst: config.grpc.burst };
+        let options =
+            grpc::Options { rates: Rates { client, ..Rates::default() }, ..grpc::Options::default() };
+        tokio::spawn(async move { grpc::serve(engine, grpc_listener, &identity, options, stop).await })
     };
     let pages = {
         let metrics = Arc::new(Metrics::default());

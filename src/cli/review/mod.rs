@@ -14,6 +14,7 @@ use crate::{
         grant::Grant,
         id::{PersonId, RequestId},
         statement::{MAX_STATEMENT_BYTES, SignedGrant, SignedVerdict, Verdict},
+        strict::MINT_WITHIN,
     },
     jose::{Digest, GeneralJws},
 };
@@ -101,6 +102,14 @@ impl<'a> Reviewed<'a> {
             .collect()
     }
 
+    /// Whether the quorum is complete, but its newest approval too old to mint on: then one of it is given again.
+    fn is_stale(&self, rules: &Rules, now: i64) -> bool {
+        let quorums = rules.quorums(&self.permit.profile.id);
+        let complete = quorums.is_some_and(|quorums| quorums.approve.satisfied_by(&self.approvers()));
+        complete
+            && self.said.iter().map(|said| said.at).max().is_some_and(|newest| now > newest + MINT_WITHIN)
+    }
+
     /// Why this custodian's verdict would not count, said before a PIN is asked for.
     pub(crate) fn eligible(
         &self,
@@ -128,6 +137,11 @@ impl<'a> Reviewed<'a> {
                 "SELF_APPROVAL",
                 format!("{person} stands behind this request and cannot approve it; another custodian must"),
             );
+        }
+        let said_before = self.said.iter().any(|said| said.person == *person);
+        if said_before && !self.is_stale(rules, now) {
+            let message = format!("{person} has approved this request already; each person counts once");
+            return refuse("ALREADY_SIGNED", message);
         }
         let seats = rules.quorums(&self.permit.profile.id).map(|quorums| quorums.approve.persons());
         if !seats.is_some_and(|persons| persons.contains(person)) {

@@ -89,6 +89,10 @@ fn who_cannot_approve_is_told_before_the_pin() {
     assert_eq!(reason("erin", Verdict::Approve, false, NOW), Some("NO_SEAT"));
     assert_eq!(reason("carol", Verdict::Approve, false, NOW), Some("ALREADY_SIGNED"));
     assert_eq!(reason("bob", Verdict::Approve, false, NOW + 3300), Some("DEADLINE_PASSED"));
+    let approved = fixture::said(&jws, BOB, Typ::Approval, None);
+    let again = Reviewed::new(&rules, &approved.to_json(), &id).unwrap();
+    let twice = again.eligible(&rules, &"bob".parse().unwrap(), Verdict::Approve, false, NOW + 600);
+    assert_eq!(twice.unwrap_err().reason, "ALREADY_SIGNED");
     // The bot's owner stands behind what the bot asks for.
     let mut grant = fixture::grant(&rules);
     grant["client_id"] = json!("incident-bot");
