@@ -33,17 +33,16 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let (store, running) = start(config).await?;
     let engine = running.engine.clone();
     let stop = watch::Sender::new(false);
+    let metrics = Arc::new(Metrics::default());
     let services = {
         let (engine, stop) = (engine.clone(), stop.subscribe());
         let client = Rate { per_minute: config.grpc.calls_per_minute, burst: config.grpc.burst };
-        let options =
-            grpc::Options { rates: Rates { client, ..Rates::default() }, ..grpc::Options::default() };
+        let rates = Rates { client, ..Rates::default() };
+        let metrics = Arc::clone(&metrics);
+        let options = grpc::Options { rates, metrics, ..grpc::Options::default() };
         tokio::spawn(async move { grpc::serve(engine, grpc_listener, &identity, options, stop).await })
     };
-    let pages = {
-        let metrics = Arc::new(Metrics::default());
-        tokio::spawn(http::serve(http_listener, engine.clone(), metrics, stopped(stop.subscribe())))
-    };
+    let pages = tokio::spawn(http::serve(http_listener, engine.clone(), metrics, stopped(stop.subscribe())));
     process::notify("READY=1");
     tracing::info!(instance = %engine.instance(), "breakglassd serves");
     tokio::select! {

@@ -19,6 +19,7 @@ use super::v1::access_service_server::{AccessServiceServer, SERVICE_NAME as ACCE
 use super::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT};
 use super::v1::charter_service_server::{CharterServiceServer, SERVICE_NAME as CHARTER};
 use crate::engine::Engine;
+use crate::telemetry::Metrics;
 
 /// How often health is looked at and refusals are recorded.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -30,6 +31,8 @@ pub struct Options {
     pub limits: Limits,
     /// How often a client may call.
     pub rates: Rates,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves the API until `stop` turns true, then drains: see [`Server::serve`]. What was refused until then is recorded
@@ -59,7 +62,7 @@ pub async fn serve(
         let front = Arc::clone(&front);
         Arc::new(move |key: &crate::jose::Digest| front.knows(key))
     };
-    let server = Server { listener, tls, limits: options.limits, known };
+    let server = Server { listener, tls, limits: options.limits, metrics: options.metrics, known };
     let ended = tokio::select! {
         ended = server.serve(routes.routes(), front.stopped()) => ended,
         () = keep_house(&front, &health) => Ok(()),

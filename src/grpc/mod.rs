@@ -7,6 +7,7 @@ pub mod api;
 mod audit;
 pub mod cert;
 mod charter;
+mod count;
 pub mod front;
 mod places;
 pub mod quota;

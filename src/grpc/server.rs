@@ -11,9 +11,11 @@ use tokio::sync::{Notify, watch};
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
 
+use super::count::CountLayer;
 use super::tls::{Gate, incoming};
 use super::typed::TypedLayer;
 use crate::jose::Digest;
+use crate::telemetry::Metrics;
 
 /// Largest message accepted from a client, in bytes. A charter (60,000 bytes of payload) with all its signatures fits.
 pub const MAX_MESSAGE: usize = 256 * 1024;
@@ -108,6 +110,8 @@ pub struct Server {
     pub tls: Arc<ServerConfig>,
     /// What a peer may hold at most.
     pub limits: Limits,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
     /// Whether the charter of this moment knows a key: decides only which places a connection takes.
     pub known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
 }
@@ -124,6 +128,7 @@ impl Server {
             .http2_keepalive_interval(Some(self.limits.ping_every))
             .http2_keepalive_timeout(Some(self.limits.ping_answer))
             .http2_max_header_list_size(self.limits.headers)
+            .layer(CountLayer(self.metrics))
             .layer(TypedLayer::new(self.limits.call))
             .serve_with_incoming_shutdown(routes.prepare(), incoming(self.listener, gate), async {
                 stop.await;

@@ -1,7 +1,7 @@
 //! The numbers of the daemon, as Prometheus reads them.
 //!
-//! Invariant: the number of series is bounded by the program: every label is a `&'static str` from a closed list (method
-//! names, stable reasons, states), never what a client sent.
+//! Invariant: the number of series is bounded by the program: every label is a word of it (a method's name, a stable
+//! reason, a state), never what a client sent.
 //!
 //! Spec: `OpenMetrics` 1.0, text format.
 
@@ -63,7 +63,7 @@ pub enum Canary {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     method: &'static str,
-    reason: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -204,9 +204,9 @@ impl Metrics {
         );
     }
 
-    /// Counts a gRPC call. `method` is its name in the `.proto`, `reason` a stable reason, or `OK`.
-    pub fn call(&self, method: &'static str, reason: &'static str) {
-        self.calls.get_or_create(&CallLabels { method, reason }).inc();
+    /// Counts a gRPC call. `method` is its name in the `.proto`, `reason` a stable reason of this program, or `OK`.
+    pub fn call(&self, method: &'static str, reason: &str) {
+        self.calls.get_or_create(&CallLabels { method, reason: reason.to_owned() }).inc();
     }
 
     /// Counts an HTTP request. `route` is the pattern that matched, not the path that was sent.

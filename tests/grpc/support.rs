@@ -55,7 +55,8 @@ impl TestServer {
         let (mut routes, health) = routes().unwrap();
         routes.add_service(AccessServiceServer::new(Stub).max_decoding_message_size(MAX_MESSAGE));
         health.set_serving::<AccessServiceServer<Stub>>().await;
-        let server = Server { listener, tls: server_config(own).unwrap(), limits, known: Arc::new(known) };
+        let tls = server_config(own).unwrap();
+        let server = Server { listener, tls, limits, metrics: Arc::default(), known: Arc::new(known) };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.serve(routes.routes(), async {
             let _ = stopped.await;

@@ -7,12 +7,14 @@
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
 )]
 
+mod calls;
 mod client;
 mod device;
 mod documents;
 mod foreign;
 mod health;
 #[expect(dead_code, reason = "shared with tests/core, which uses all of it")]
+#[expect(clippy::needless_pass_by_value, reason = "as in tests/core")]
 #[path = "../core/kit.rs"]
 mod kit;
 mod limits;
