@@ -52,7 +52,8 @@ struct Init {
     #[arg(long)]
     charter: PathBuf,
     /// Its digest, as the custodians read it aloud.
-    #[arg(long)]
+    // One in 64 begins with a hyphen.
+    #[arg(long, allow_hyphen_values = true)]
     digest: Digest,
     /// Attestation evidence of its devices.
     #[arg(long)]

@@ -13,6 +13,7 @@ mod initialise;
 mod issue;
 mod latch;
 mod queue;
+mod recheck;
 mod requests;
 mod snapshot;
 mod start;

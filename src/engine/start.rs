@@ -67,6 +67,7 @@ impl Running {
                 "the log has no charter; run breakglassd init --charter FILE --digest D".into(),
             )
         })?;
+        super::recheck::live_requests(&state)?;
         let verifier_key = check_keys(charter, &keys)?;
         let instance = instance(&options.daemon)?;
         let (jobs, queued) = mpsc::channel(QUEUE);

@@ -149,13 +149,8 @@ fn signing(charter: &Charter) -> BTreeSet<Digest> {
 /// Asks the log again and again whether it would take an entry; an append of nothing writes nothing.
 async fn writable(engine: &Engine, settings: &Settings, fault: &watch::Sender<Option<&'static str>>) {
     loop {
-        let store = engine.store();
-        let found = match store.append(store.size(), &[]).await {
-            // Somebody was faster, which is as good.
-            Ok(()) | Err(AppendError::Conflict { .. }) => None,
-            Err(error) => Some(error.reason()),
-        };
-        fault.send_replace(found);
+        let found = engine.store().writable().await.err();
+        fault.send_replace(found.as_ref().map(AppendError::reason));
         tokio::time::sleep(settings.canary_every).await;
     }
 }

@@ -17,6 +17,9 @@ use crate::tlog::{Frontier, MAX_ENTRY_BYTES, MAX_SIZE, leaf_hash};
 /// Bytes of entries bound to one statement; bounds the copies that the driver makes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
+/// Bytes of free space below which the disk counts as full before an append has failed.
+const ROOM: u64 = 64 * 1024;
+
 /// The one writer of a log.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -70,7 +73,19 @@ impl SqliteStore {
         self.append_as(expected_size, entries, false).await
     }
 
-    /// The same for kills and lifts: on a full disk they are written into space that was kept for them.
+    /// Whether an append can be expected to succeed: nothing is latched, the reserve is in place, the disk has room.
+    pub async fn writable(&self) -> Result<(), AppendError> {
+        match self.append(self.size(), &[]).await {
+            // Somebody was faster, which is as good.
+            Ok(()) | Err(AppendError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // A file system that cannot tell how full it is shows it at the next append.
+        let room = rustix::fs::statvfs(&self.path).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        if room.is_ok_and(|room| room < ROOM) { Err(AppendError::Full) } else { Ok(()) }
+    }
+
+    /// [`Self::append`] for kills and lifts: on a full disk they are written into space that was kept for them.
     pub async fn append_reserved(&self, expected_size: u64, entries: &[Vec<u8>]) -> Result<(), AppendError> {
         self.append_as(expected_size, entries, true).await
     }

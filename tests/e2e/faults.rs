@@ -1,8 +1,10 @@
 //! What fails around the daemon: the HSM, the disk, its own process. Each gets a clear answer, and nothing is lost.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// The directory of the `hsm_token` with this label, as `SoftHSM` keeps it.
-fn token_dir(world: &World, label: &str) -> PathBuf {
+pub fn token_dir(world: &World, label: &str) -> PathBuf {
     let mut tokens = fs::read_dir(world.hsm.tokens()).unwrap().map(|entry| entry.unwrap().path());
     let holds = |path: &PathBuf| {
         let object = fs::read(path.join("token.object")).unwrap();
@@ -122,4 +124,105 @@ fn sigterm_lets_calls_finish_and_leaves_a_whole_log() {
     }
     let wal = world.path("data/log.sqlite-wal");
     assert!(fs::metadata(&wal).map_or(0, |wal| wal.len()) == 0, "an orderly end leaves one whole file");
+}
+
+/// A small file system of its own, if this machine lets us.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        let options = format!("size={size},mode=0700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
+        match mounted {
+            Ok(output) if output.status.success() => return Some(Self(at)),
+            Ok(output) => println!("skipped: mount says {}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => println!("skipped: mount cannot be run: {error}"),
+        }
+        None
+    }
+
+    /// Takes what is left of the space.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Without a record there is no token: on a full disk the last approval is refused, the HSM is not asked, and what was
+/// there stays. With space again, the same approval completes the quorum, without a restart.
+#[test]
+fn promise_4_a_full_disk_issues_nothing_and_forgets_nothing() {
+    let world = World::new();
+    let data = world.path("data");
+    let saved = fs::read(world.database()).unwrap();
+    let Some(disk) = Disk::mount(data, "8m") else { return };
+    fs::write(world.database(), saved).unwrap();
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let issued = world.wish(json!({"ttl": 300}));
+    let jwt = issued.grant_all(&client).unwrap();
+    let wish = world.wish(json!({"ttl": 300}));
+    wish.file(&client).unwrap();
+    wish.approve(&client, "alice/1").unwrap();
+    let before = client.entries().unwrap();
+
+    let ballast = disk.fill();
+    let refused = wait_for("the disk to be full for the log, too", DEADLINE, || {
+        // What the write-ahead log still has room for is used up by requests that nobody needs.
+        world.wish_by("dave/file", json!({"sub": "dave", "client_id": "dave"})).file(&client).err()
+    });
+    assert_eq!(refused.reason, "LOG_DISK_FULL", "{refused}");
+    let error = wish.approve(&client, "bob/1").unwrap_err();
+    assert_eq!(error.reason, "LOG_DISK_FULL");
+    assert_eq!(client.get(&wish.id().to_string()).unwrap().state(), RequestState::Pending);
+    assert_eq!(wish.redeem(&client).unwrap_err().reason, "NOT_ISSUED_YET");
+    assert!(client.entries().unwrap().starts_with(&before), "what it had, it has");
+    assert_eq!(issued.redeem(&client).unwrap_err().reason, "LOG_DISK_FULL", "each release is an entry, too");
+    let readiness = |expected| {
+        wait_for("the daemon to see how its disk is", DEADLINE, || {
+            (get(world.ports().http, "/readyz").0 == expected).then_some(())
+        });
+    };
+    readiness(503);
+
+    fs::remove_file(ballast).unwrap();
+    wish.approve(&client, "bob/1").unwrap();
+    world.verify(&wish.redeem(&client).unwrap()).unwrap();
+    assert_eq!(issued.redeem(&client).unwrap(), jwt);
+    readiness(200);
+    assert!(daemon.stop().success());
+    let entries = world.entries();
+    assert!(entries.starts_with(&before));
+    assert!(world.replay(&entries).unwrap().is_complete());
+}
+
+#[test]
+fn a_configuration_or_an_hsm_that_is_wrong_is_said_before_anything_is_served() {
+    let world = World::new();
+    let config = fs::read_to_string(world.path("breakglassd.toml")).unwrap();
+    let says = |changed: String, expected: &str| {
+        fs::write(world.path("breakglassd.toml"), changed).unwrap();
+        let output = world.breakglassd().output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(expected), "{told}");
+    };
+    says(config.replace("data_dir", "data_folder"), "unknown field `data_folder`");
+    says(config.replace("\"issuing\"", "\"log\""), "an hsm_token of its own");
+    says(config.replace("\"issuing\"", "\"issueing\""), "the hsm_token issueing cannot be opened");
+    says(config.replace("data_dir = \"data\"", "data_dir = \"elsewhere\""), "there is no log at");
+    says(config.replace("issuing.pin", "log.pin"), "PIN");
+    fs::write(world.path("breakglassd.toml"), config).unwrap();
+    let (charter, digest) = (world.path("charter.json"), format!("-{}", "A".repeat(42)));
+    let mut init = world.breakglassd();
+    let output = init.args(["init", "--digest", &digest, "--charter"]).arg(charter).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("pinned"), "a digest that begins with a hyphen is a digest: {told}");
 }

@@ -8,16 +8,27 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values, and tests read better without borrowing each"
 )]
 
 mod client;
+mod crash;
 mod daemon;
+mod export;
 mod faults;
 mod flow;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]
 mod kit;
 mod refusals;
+mod replay;
+mod secrets;
+mod thief;
+mod tool;
 mod wish;
 mod world;

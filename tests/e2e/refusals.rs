@@ -64,11 +64,15 @@ impl Judge {
         Self { world, daemon, erin, attempts: BTreeMap::new() }
     }
 
-    /// The entries that are not counts of refusals.
+    /// The entries that are neither counts of refusals nor about snapshots.
     fn facts(&self) -> Vec<Vec<u8>> {
         let entries = self.erin.entries().unwrap();
-        let counts =
-            |bytes: &Vec<u8>| matches!(Entry::parse(bytes).unwrap().event, Event::AttemptsRefused { .. });
+        let counts = |bytes: &Vec<u8>| {
+            matches!(
+                Entry::parse(bytes).unwrap().event,
+                Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. }
+            )
+        };
         entries.into_iter().filter(|bytes| !counts(bytes)).collect()
     }
 

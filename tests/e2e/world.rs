@@ -178,6 +178,7 @@ fn configure(dir: &Path, ports: Ports) {
         r#"
 id = "d1"
 data_dir = "data"
+snapshot_every = 30
 
 [grpc]
 listen = "127.0.0.1:{grpc}"

@@ -1,0 +1,20 @@
+"""A verifier as most are: signature, audience and times by PyJWT, and nothing else. Tells what it thinks of each token."""
+
+import json
+import sys
+
+import jwt
+
+asked = json.load(sys.stdin)
+key = jwt.PyJWK(asked["jwk"] | {"alg": "ES256"}).key
+
+
+def verdict(token):
+    try:
+        jwt.decode(token, key, algorithms=["ES256"], audience=asked["audience"])
+        return "accepted"
+    except jwt.InvalidTokenError as error:
+        return type(error).__name__
+
+
+print(json.dumps([verdict(token) for token in asked["tokens"]]))

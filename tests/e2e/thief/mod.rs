@@ -1,0 +1,8 @@
+//! The promises of SECURITY.md against somebody who has everything but the people: the HSM's PIN, the database, the
+//! daemon's TLS key, and raw tools for each.
+
+mod database;
+mod device;
+mod promise;
+mod raw;
+mod wire;
