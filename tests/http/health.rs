@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use testkit::wait_for;
 
 use crate::{
@@ -58,4 +59,24 @@ fn every_key_that_would_sign_is_examined() {
     });
     let expected = json!([{"reason": "ISSUING_DEVICE", "cause": "HSM_KEY_NOT_FOUND"}]);
     wait_for("the reason", DEADLINE, || (ready(&world).1["obstacles"] == expected).then_some(()));
+}
+
+#[test]
+fn a_log_that_takes_nothing_more_is_not_ready() {
+    let world = World::new();
+    wait_ready(&world);
+    world.runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(world.log_path());
+        let mut intruder = options.connect().await.unwrap();
+        let refuse =
+            "CREATE TRIGGER refuse BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk failed'); END";
+        sqlx::query(refuse).execute(&mut intruder).await.unwrap();
+    });
+    let refused = world.try_grow().unwrap_err();
+    assert_eq!(refused.reason(), "LOG_BROKEN", "{refused}");
+    wait_for("the fault to be seen", DEADLINE, || {
+        let (status, body) = ready(&world);
+        let obstacle = json!({"reason": "LOG_NOT_WRITABLE", "cause": "LOG_BROKEN"});
+        (status == 503 && body["obstacles"].as_array().unwrap().contains(&obstacle)).then_some(())
+    });
 }

@@ -2,13 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use breakglass::{
     domain::{Command, charter::Charter, event::Actor, id::RequestId, request::Life},
-    engine::{self, Engine, Keys, Options, Running, SystemClock},
+    engine::{self, Decided, Engine, EngineError, Keys, Options, Running, SystemClock},
     hsm::{FileLogKey, LogSigner as _},
     http::{self, Settings},
     jose::{Digest, GeneralJws, Typ, jwe},
@@ -35,7 +36,7 @@ pub struct World {
     pub runtime: Runtime,
     serving: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
     _running: Running,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// Examines devices often, so that tests need not wait long.
@@ -69,24 +70,23 @@ impl World {
         let stopped = async { drop(stopped.await) };
         let serving = http::serve_with(listener, engine.clone(), Arc::clone(&metrics), settings, stopped);
         let serving = Some((stop, runtime.spawn(serving)));
-        Self {
-            address,
-            issuer,
-            engine,
-            metrics,
-            hsm_broken,
-            runtime,
-            serving,
-            _running: running,
-            _directory: directory,
-        }
+        Self { address, issuer, engine, metrics, hsm_broken, runtime, serving, _running: running, directory }
+    }
+
+    /// The database of the log.
+    pub fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log.sqlite")
     }
 
     /// Makes the log longer by one entry.
     pub fn grow(&self) {
+        self.try_grow().unwrap();
+    }
+
+    pub fn try_grow(&self) -> Result<Decided, EngineError> {
         let actor = Actor::Daemon { instance: self.engine.instance().clone() };
         let start = Command::Start { version: "test".into() };
-        self.runtime.block_on(self.engine.submit(actor, start)).unwrap();
+        self.runtime.block_on(self.engine.submit(actor, start))
     }
 
     /// Stops the HTTP server and waits until it has ended.
