@@ -192,7 +192,7 @@ fn covers_are_exact_and_as_coarse_as_can_be() {
         }
         assert_eq!(next, hi);
         // Two neighbours that were children of one node would be that node.
-        let joinable = |pair: &[NodeId]| pair[0].level == pair[1].level && pair[0].index % 2 == 0;
+        let joinable = |pair: &[NodeId]| pair[0].level == pair[1].level && pair[0].index.is_multiple_of(2);
         assert!(!cover.windows(2).any(joinable), "{lo}..{hi}: {cover:?}");
     }
 }
