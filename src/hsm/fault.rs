@@ -24,8 +24,8 @@ pub(crate) enum Remedy {
 pub(crate) enum Attempt {
     /// The module returned an error.
     Pkcs11(Error),
-    /// A key that was there before is not there now.
-    KeyGone(HsmError),
+    /// A token or key that was there before is not there now.
+    Gone(HsmError),
     /// An answer that no repetition changes.
     Final(HsmError),
 }
@@ -41,7 +41,7 @@ impl Attempt {
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             Self::Pkcs11(error) => remedy(error),
-            Self::KeyGone(_) => Remedy::Module,
+            Self::Gone(_) => Remedy::Module,
             Self::Final(_) => Remedy::None,
         }
     }
@@ -52,12 +52,14 @@ impl Attempt {
             Self::Pkcs11(source) => {
                 HsmError::Fault { device: device.to_owned(), action, source: source.into() }
             }
-            Self::KeyGone(error) | Self::Final(error) => error,
+            Self::Gone(error) => HsmError::Fault { device: device.to_owned(), action, source: error.into() },
+            Self::Final(error) => error,
         }
     }
 }
 
-fn remedy(error: &Error) -> Remedy {
+/// The smallest thing that may heal a call that failed with `error`.
+pub(crate) fn remedy(error: &Error) -> Remedy {
     let Error::Pkcs11(rv, _) = error else { return Remedy::None };
     match rv {
         // The token, the daemon behind the module or the module itself went away.

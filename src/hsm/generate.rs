@@ -7,19 +7,29 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use rand_core::CryptoRng;
 
 use super::attributes::AttributeReport;
 use super::canary::{CANARY, canary_digest};
 use super::error::HsmError;
-use super::fault::Attempt;
-use super::lookup::{PublicHalf, private_objects, public_objects};
+use super::fault::{Attempt, Remedy};
+use super::lookup::{PublicHalf, private_objects, public_objects, read_bytes};
 use super::names::KeyName;
+use super::open::Open;
 use super::template::{self, Algorithm, ID_LEN, KeyId};
-use super::token::{Open, Pkcs11Token};
+use super::token::Pkcs11Token;
 use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
+
+/// How often generation is tried. Measured on `SoftHSM`: while other threads or processes open and close sessions, it
+/// fails now and then with `CKR_TEMPLATE_INCONSISTENT`, which means nothing, or makes a key without the attributes that
+/// were asked for.
+const TRIES: u8 = 5;
+
+fn worth_another(error: &HsmError) -> bool {
+    matches!(error, HsmError::Fault { .. } | HsmError::Unavailable { .. } | HsmError::WeakKey { .. })
+}
 
 /// A key that was generated and checked.
 #[derive(Debug, Clone)]
@@ -73,11 +83,17 @@ impl Pkcs11Token {
     /// # Errors
     /// [`HsmError::KeyNotFound`] if it is not there, or a fault of the device.
     pub fn destroy_key(&self, kid: &Digest) -> Result<(), HsmError> {
-        self.run_alone("C_DestroyObject", |open| {
-            let private = open.private_key(kid)?;
-            open.session.destroy_object(private)?;
-            for object in public_objects(open.session)?.into_iter().filter(|o| o.key.name() == *kid) {
-                open.session.destroy_object(object.handle)?;
+        self.run_alone("C_DestroyObject", Remedy::Module, |open| {
+            let mut halves = public_objects(open.session)?;
+            halves.retain(|object| object.key.name() == *kid);
+            match open.private_key(kid) {
+                Ok(private) => open.session.destroy_object(private)?,
+                // An earlier rung of the ladder may have got half-way: then the public half is what is left to do.
+                Err(Attempt::Gone(_)) if !halves.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+            for half in halves {
+                open.session.destroy_object(half.handle)?;
             }
             Ok(())
         })?;
@@ -105,21 +121,46 @@ impl Pkcs11Token {
         }
         let mut id: KeyId = [0; ID_LEN];
         rng.fill_bytes(&mut id);
-        let result = self.run_alone("C_GenerateKeyPair", |open| {
-            // An earlier rung of the ladder may have got half-way.
-            sweep(open.session, name, &id)?;
-            let made = generate_once(open, algorithm, name, &id);
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            // A failed generation is mostly nobody's fault; only if none of the tries works, the module may be to blame.
+            let highest = if tries == 0 { Remedy::Module } else { Remedy::Session };
+            match self.generate_swept(algorithm, name, &id, highest) {
+                Ok((public, report)) => {
+                    tracing::info!(name: "hsm.key.generate", device = %self.name(), label = %name, kid = %public.name());
+                    self.remember_key(&public.name());
+                    return Ok((public, report));
+                }
+                Err(error) if tries > 0 && worth_another(&error) => {
+                    tracing::warn!(name: "hsm.key.generate_again", device = %self.name(), label = %name, ?error);
+                    if let HsmError::Unavailable { retry_after, .. } = error {
+                        std::thread::sleep(retry_after);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn generate_swept(
+        &self,
+        algorithm: Algorithm,
+        name: &KeyName,
+        id: &KeyId,
+        highest: Remedy,
+    ) -> Result<(PublicHalf, AttributeReport), HsmError> {
+        self.run_alone("C_GenerateKeyPair", highest, |open| {
+            // An earlier try may have got half-way.
+            sweep(open.session, name, id)?;
+            let made = generate_once(open, algorithm, name, id);
             if made.is_err()
-                && let Err(error) = sweep(open.session, name, &id)
+                && let Err(error) = sweep(open.session, name, id)
             {
                 tracing::error!(name: "hsm.key.sweep_failed", device = %self.name(), label = %name, %error);
             }
             made
-        });
-        if let Ok((public, _)) = &result {
-            tracing::info!(name: "hsm.key.generate", device = %self.name(), label = %name, kid = %public.name());
-        }
-        result
+        })
     }
 
     fn malformed(&self, problem: &'static str) -> HsmError {
@@ -134,21 +175,47 @@ fn generate_once(
     id: &KeyId,
 ) -> Result<(PublicHalf, AttributeReport), Attempt> {
     let session = open.session;
-    session.generate_key_pair(
+    let before = session.find_objects(&[])?;
+    let made = session.generate_key_pair(
         &algorithm.generation(),
         &template::public(algorithm, name, id),
         &template::private(algorithm, name, id),
-    )?;
-    // Found again instead of trusting the handles: this is how the key will be found later.
-    let malformed = |problem| Attempt::Final(open.token.malformed(problem));
+    );
+    let (public, private) = match made {
+        Ok(halves) => halves,
+        Err(error) => {
+            sweep_shells(session, &before)?;
+            return Err(error.into());
+        }
+    };
+    let checked = check(open, algorithm, id);
+    if checked.is_err() {
+        // The sweep finds them too, unless finding is what failed.
+        for half in [private, public] {
+            if let Err(error) = session.destroy_object(half) {
+                tracing::warn!(name: "hsm.key.destroy_failed", device = %open.token.name(), label = %name, %error);
+            }
+        }
+    }
+    checked
+}
+
+/// Finds the new key as it will be found later, instead of trusting the handles, and checks everything about it.
+fn check(
+    open: &Open<'_>,
+    algorithm: Algorithm,
+    id: &KeyId,
+) -> Result<(PublicHalf, AttributeReport), Attempt> {
+    let session = open.session;
+    let missing = |problem| Attempt::Gone(open.token.malformed(problem));
     let private = match private_objects(session, id)?.as_slice() {
         [only] => *only,
-        _ => return Err(malformed("the private object is not there exactly once")),
+        _ => return Err(missing("the private object is not there exactly once")),
     };
     let mut public = public_objects(session)?.into_iter().filter(|object| object.id == id);
     let key = match (public.next(), public.next()) {
         (Some(only), None) => only.key,
-        _ => return Err(malformed("the public object is not there exactly once, or is no valid point")),
+        _ => return Err(missing("the public object is not there exactly once, or is no valid point")),
     };
     let report = AttributeReport::read(session, private, algorithm);
     let violations = report.violations();
@@ -176,6 +243,24 @@ fn prove(session: &Session, private: ObjectHandle, key: &PublicHalf) -> Result<O
         }
     };
     Ok(verified)
+}
+
+/// Destroys what a failed generation leaves without any name: objects that were not there before it, in a module that
+/// nobody else in this process was using, and that have neither label nor id nor curve, so that they hold no key.
+fn sweep_shells(session: &Session, before: &[ObjectHandle]) -> Result<(), cryptoki::error::Error> {
+    for object in session.find_objects(&[])? {
+        let nameless =
+            |kind| read_bytes(session, object, kind).map(|bytes| bytes.is_none_or(|bytes| bytes.is_empty()));
+        if !before.contains(&object)
+            && nameless(AttributeType::Label)?
+            && nameless(AttributeType::Id)?
+            && nameless(AttributeType::EcParams)?
+        {
+            tracing::warn!(name: "hsm.key.sweep", "an empty object that a failed generation left is destroyed");
+            session.destroy_object(object)?;
+        }
+    }
+    Ok(())
 }
 
 /// Destroys what carries both our label and this attempt's random id.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::attributes::AttributeReport;
 use super::error::HsmError;
-use super::lookup::{PublicHalf, private_objects, public_objects, read_bytes};
+use super::lookup::{PublicHalf, private_objects, public_objects, read, read_bytes};
 use super::template::Algorithm;
 use super::token::Pkcs11Token;
 use crate::jose::Digest;
@@ -55,6 +55,7 @@ impl Pkcs11Token {
     /// A fault of the device.
     pub fn inventory(&self, known: &[Digest]) -> Result<Inventory, HsmError> {
         self.run("C_FindObjects", |open| {
+            open.still_there()?;
             let session = open.session;
             let mut keys = Vec::new();
             let mut explained = Vec::new();
@@ -80,21 +81,19 @@ impl Pkcs11Token {
                 });
             }
             let mut quarantined = Vec::new();
-            for object in session.find_objects(&[Attribute::Token(true)])? {
+            // Without a template: what a failed generation leaves may lack every attribute.
+            for object in session.find_objects(&[])? {
                 if explained.contains(&object) {
                     continue;
                 }
-                let class = match session.get_attributes(object, &[AttributeType::Class])?.first() {
-                    Some(Attribute::Class(class)) => class_name(*class),
-                    _ => "unknown".into(),
+                let class = match read(session, object, AttributeType::Class)? {
+                    Some(Attribute::Class(class)) => class_name(class),
+                    _ => "unreadable".into(),
                 };
                 quarantined.push(UnknownObject {
                     class,
                     label: printable(read_bytes(session, object, AttributeType::Label)?),
-                    id: read_bytes(session, object, AttributeType::Id)
-                        .ok()
-                        .flatten()
-                        .map_or_else(String::new, |id| hex(&id)),
+                    id: hex(&read_bytes(session, object, AttributeType::Id)?.unwrap_or_default()),
                 });
             }
             Ok(Inventory { keys, quarantined })

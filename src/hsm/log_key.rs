@@ -11,7 +11,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use super::LogSigner;
 use super::canary::CANARY;
 use super::error::HsmError;
-use super::lookup::{PublicHalf, public_objects};
+use super::lookup::PublicHalf;
 use super::report::{DeviceDescription, HealthReport};
 use super::token::Pkcs11Token;
 use crate::jose::{Digest, Ed25519PublicKey};
@@ -31,15 +31,10 @@ impl Pkcs11Token {
     /// A fault of the device.
     pub fn ed25519_public_keys(&self) -> Result<Vec<Ed25519PublicKey>, HsmError> {
         self.run("C_FindObjects", |open| {
-            let mut keys = Vec::new();
-            for object in public_objects(open.session)? {
-                if let PublicHalf::Ed25519(key) = object.key
-                    && open.private_key(&object.key.name()).is_ok()
-                {
-                    keys.push(key);
-                }
-            }
-            Ok(keys)
+            let usable = open.usable_keys()?.into_iter();
+            Ok(usable
+                .filter_map(|key| if let PublicHalf::Ed25519(key) = key { Some(key) } else { None })
+                .collect())
         })
     }
 }

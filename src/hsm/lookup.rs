@@ -9,6 +9,7 @@ use cryptoki::error::Error;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
+use super::fault::{Remedy, remedy};
 use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
 
 /// A public key of one of the two algorithms.
@@ -93,16 +94,35 @@ pub(crate) fn private_objects(session: &Session, id: &[u8]) -> Result<Vec<Object
     ])
 }
 
-/// One attribute of bytes; `None` if the object has none.
+/// One attribute of bytes; `None` if the object has none, or one that cannot be read: a single broken object must not
+/// make all the others unusable.
 pub(crate) fn read_bytes(
     session: &Session,
     object: ObjectHandle,
     kind: AttributeType,
 ) -> Result<Option<Vec<u8>>, Error> {
-    Ok(match session.get_attributes(object, &[kind])?.into_iter().next() {
-        Some(Attribute::Id(bytes) | Attribute::EcPoint(bytes) | Attribute::Label(bytes)) => Some(bytes),
+    Ok(match read(session, object, kind)? {
+        Some(
+            Attribute::Id(bytes)
+            | Attribute::EcParams(bytes)
+            | Attribute::EcPoint(bytes)
+            | Attribute::Label(bytes),
+        ) => Some(bytes),
         _ => None,
     })
+}
+
+/// One attribute; `None` if the object has none, or one that cannot be read. Only faults of the device are errors.
+pub(crate) fn read(
+    session: &Session,
+    object: ObjectHandle,
+    kind: AttributeType,
+) -> Result<Option<Attribute>, Error> {
+    match session.get_attributes(object, &[kind]) {
+        Ok(read) => Ok(read.into_iter().next()),
+        Err(error) if remedy(&error) == Remedy::None => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse_p256(point: &[u8]) -> Option<PublicHalf> {

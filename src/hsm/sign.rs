@@ -11,9 +11,10 @@ use super::SigningDevice;
 use super::canary::{CANARY, canary_digest};
 use super::error::HsmError;
 use super::fault::Attempt;
-use super::lookup::{PublicHalf, public_objects};
+use super::lookup::PublicHalf;
+use super::open::Open;
 use super::report::{DeviceDescription, HealthReport};
-use super::token::{Open, Pkcs11Token};
+use super::token::Pkcs11Token;
 use crate::jose::{Digest, P256PublicKey};
 
 impl Pkcs11Token {
@@ -49,15 +50,10 @@ impl SigningDevice for Pkcs11Token {
 
     fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
         self.run("C_FindObjects", |open| {
-            let mut keys = Vec::new();
-            for object in public_objects(open.session)? {
-                if let PublicHalf::Es256(key) = object.key
-                    && open.private_key(&key.thumbprint()).is_ok()
-                {
-                    keys.push(key);
-                }
-            }
-            Ok(keys)
+            let usable = open.usable_keys()?.into_iter();
+            Ok(usable
+                .filter_map(|key| if let PublicHalf::Es256(key) = key { Some(key) } else { None })
+                .collect())
         })
     }
 

@@ -52,14 +52,14 @@ impl Algorithm {
 }
 
 /// Template of the public half: readable without login, so that a sealed token can still be recognised.
+///
+/// What may be done with it does not matter, because everybody has it; and a TPM derives these attributes from those of
+/// the private half and refuses a sign-only key whose public half is said to verify. So usage is left to the device.
 pub(crate) fn public(algorithm: Algorithm, name: &KeyName, id: &KeyId) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
         Attribute::Private(false),
         Attribute::EcParams(algorithm.params()),
-        Attribute::Verify(true),
-        Attribute::Encrypt(false),
-        Attribute::Wrap(false),
         Attribute::Modifiable(false),
         Attribute::Label(name.as_str().as_bytes().to_vec()),
         Attribute::Id(id.to_vec()),

@@ -6,25 +6,23 @@
 //! a PIN that was refused is never tried again by this process.
 //! Spec: PKCS #11 v3.0 sections 5.5 to 5.7.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use cryptoki::error::{Error, RvError};
-use cryptoki::mechanism::MechanismType;
-use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::slot::Slot;
 
 use super::error::HsmError;
 use super::fault::{Attempt, Remedy, pin_refusal};
-use super::lookup::{self, Lookup};
 use super::module::{Loaded, NotRestarted, Pkcs11Module, lock};
 use super::names::TokenSelector;
+use super::open::{Keys, Open};
 use super::pin::UserPin;
 use super::pool::{Lease, Pool, Pooled};
 use super::reinit::ReinitLimit;
-use super::report::{Backend, Capabilities, DeviceDescription};
+use super::report::DeviceDescription;
+use super::select::{find_and_describe, select};
 use crate::jose::Digest;
 
 /// How a token is used.
@@ -42,6 +40,13 @@ impl Default for TokenOptions {
     }
 }
 
+/// One attempt at a call: in which initialisation of the module it was made, and how high its error may climb.
+struct Tried<T> {
+    generation: u64,
+    result: Result<T, Attempt>,
+    highest: Remedy,
+}
+
 /// An open `hsm_token`. Blocking; share it by `Arc`.
 pub struct Pkcs11Token {
     pub(crate) module: Arc<Pkcs11Module>,
@@ -52,16 +57,8 @@ pub struct Pkcs11Token {
     pool: Pool,
     limit: Mutex<ReinitLimit>,
     slot: Mutex<Option<(u64, Slot)>>,
-    keys: Mutex<Keys>,
+    pub(crate) keys: Mutex<Keys>,
     pub(crate) description: DeviceDescription,
-}
-
-/// Handles of private keys, valid for one initialisation and one login, and names of keys that were here once.
-#[derive(Default)]
-struct Keys {
-    generation: u64,
-    handles: HashMap<Digest, ObjectHandle>,
-    seen: BTreeSet<Digest>,
 }
 
 impl std::fmt::Debug for Pkcs11Token {
@@ -115,51 +112,50 @@ impl Pkcs11Token {
             .map_err(|waited| HsmError::Busy { device: self.name(), waited })?;
         self.climb(action, || {
             let loaded = self.module.enter();
-            (loaded.generation, self.attempt(&loaded, &lease, &op))
+            let result = self.attempt(&loaded, &lease, &op);
+            Tried { generation: loaded.generation, result, highest: Remedy::Module }
         })
     }
 
-    /// Runs `op` on a read-write session of its own while nobody else uses the module.
+    /// Runs `op` on a read-write session of its own while nobody else uses the module. For an error of `op` itself the
+    /// ladder is climbed no higher than `highest`.
     pub(crate) fn run_alone<T>(
         &self,
         action: &'static str,
+        highest: Remedy,
         op: impl Fn(&Open<'_>) -> Result<T, Attempt>,
     ) -> Result<T, HsmError> {
         self.climb(action, || {
             let loaded = self.module.enter_alone();
-            let result = self.open_session(&loaded, true).and_then(|pooled| {
-                let result =
-                    op(&Open { token: self, session: &pooled.session, generation: loaded.generation });
-                pooled.discard(loaded.generation);
-                result
-            });
+            let generation = loaded.generation;
+            let pooled = match self.open_session(&loaded, true) {
+                Ok(pooled) => pooled,
+                Err(error) => return Tried { generation, result: Err(error), highest: Remedy::Module },
+            };
+            let result = op(&Open::new(self, &pooled, &loaded));
+            pooled.discard(generation);
             self.forget_handles();
-            (loaded.generation, result)
+            Tried { generation, result, highest }
         })
     }
 
-    fn climb<T>(
-        &self,
-        action: &'static str,
-        attempt: impl Fn() -> (u64, Result<T, Attempt>),
-    ) -> Result<T, HsmError> {
+    fn climb<T>(&self, action: &'static str, attempt: impl Fn() -> Tried<T>) -> Result<T, HsmError> {
         let mut tried = attempt();
         for rung in [Remedy::Session, Remedy::Module] {
-            let error = match tried.1 {
+            let error = match tried.result {
                 Ok(value) => return Ok(self.healed(value)),
-                Err(error) if error.remedy() < rung => return Err(error.into_error(&self.name(), action)),
+                Err(error) if error.remedy().min(tried.highest) < rung => {
+                    return Err(error.into_error(&self.name(), action));
+                }
                 Err(error) => error,
             };
             tracing::warn!(name: "hsm.token.retry", device = %self.selector, action, ?rung, error = ?error);
             if rung == Remedy::Module {
-                self.revive(tried.0, error, action)?;
+                self.revive(tried.generation, error, action)?;
             }
             tried = attempt();
         }
-        match tried.1 {
-            Ok(value) => Ok(self.healed(value)),
-            Err(error) => Err(error.into_error(&self.name(), action)),
-        }
+        tried.result.map(|value| self.healed(value)).map_err(|error| error.into_error(&self.name(), action))
     }
 
     fn revive(&self, seen: u64, error: Attempt, action: &'static str) -> Result<(), HsmError> {
@@ -193,7 +189,7 @@ impl Pkcs11Token {
                 None => break self.open_session(loaded, false)?,
             }
         };
-        let result = op(&Open { token: self, session: &pooled.session, generation: loaded.generation });
+        let result = op(&Open::new(self, &pooled, loaded));
         match &result {
             Ok(_) | Err(Attempt::Final(_)) => lease.put(pooled),
             Err(_) => {
@@ -259,6 +255,11 @@ impl Pkcs11Token {
         lock(&self.keys).handles.clear();
     }
 
+    /// A key was generated: from now on its absence is a fault.
+    pub(crate) fn remember_key(&self, name: &Digest) {
+        lock(&self.keys).seen.insert(*name, 0);
+    }
+
     /// A key was destroyed on purpose: its absence is no fault from now on.
     pub(crate) fn forget_key(&self, name: &Digest) {
         let mut keys = lock(&self.keys);
@@ -271,126 +272,9 @@ impl Pkcs11Token {
     }
 }
 
-/// A session in use, logged in.
-pub(crate) struct Open<'a> {
-    pub(crate) token: &'a Pkcs11Token,
-    pub(crate) session: &'a Session,
-    pub(crate) generation: u64,
-}
-
-impl Open<'_> {
-    /// Handle of the private key called `name`.
-    pub(crate) fn private_key(&self, name: &Digest) -> Result<ObjectHandle, Attempt> {
-        {
-            let mut keys = lock(&self.token.keys);
-            if keys.generation != self.generation {
-                keys.generation = self.generation;
-                keys.handles.clear();
-            }
-            if let Some(handle) = keys.handles.get(name) {
-                return Ok(*handle);
-            }
-        }
-        match lookup::private_object(self.session, name)? {
-            Lookup::Found(handle) => {
-                let mut keys = lock(&self.token.keys);
-                keys.handles.insert(*name, handle);
-                keys.seen.insert(*name);
-                Ok(handle)
-            }
-            Lookup::Nothing => {
-                let error = HsmError::KeyNotFound { device: self.token.name(), kid: name.to_string() };
-                let was_here = lock(&self.token.keys).seen.contains(name);
-                Err(if was_here { Attempt::KeyGone(error) } else { Attempt::Final(error) })
-            }
-            Lookup::Ambiguous(count) => Err(Attempt::Final(HsmError::KeyAmbiguous {
-                device: self.token.name(),
-                kid: name.to_string(),
-                count,
-            })),
-        }
+impl Drop for Pkcs11Token {
+    fn drop(&mut self) {
+        let loaded = self.module.enter();
+        self.pool.drain().into_iter().for_each(|idle| idle.discard(loaded.generation));
     }
-}
-
-/// The slot of the token that `selector` means. A missing token may be a fault: some modules list them once.
-fn select(
-    module: &Pkcs11Module,
-    loaded: &Loaded,
-    selector: &TokenSelector,
-) -> Result<(Slot, TokenInfo), Attempt> {
-    let mut fitting = Vec::new();
-    let mut labels = Vec::new();
-    for slot in loaded.pkcs11.get_slots_with_token()? {
-        // One broken token must not hide the others.
-        let Ok(info) = loaded.pkcs11.get_token_info(slot) else { continue };
-        if !info.token_initialized() {
-            continue;
-        }
-        labels.push(info.label().to_owned());
-        if selector.fits(info.label(), info.serial_number()) {
-            fitting.push((slot, info));
-        }
-    }
-    match (fitting.pop(), fitting.len()) {
-        (Some(only), 0) => Ok(only),
-        (Some(_), others) => {
-            Err(Attempt::Final(HsmError::TokenAmbiguous { wanted: selector.to_string(), count: others + 1 }))
-        }
-        (None, _) => Err(Attempt::KeyGone(HsmError::TokenNotFound {
-            wanted: selector.to_string(),
-            found: if labels.is_empty() { "none".into() } else { labels.join(", ") },
-            path: module.path().to_owned(),
-        })),
-    }
-}
-
-fn find_and_describe(
-    module: &Pkcs11Module,
-    selector: &TokenSelector,
-    limit: &Mutex<ReinitLimit>,
-) -> Result<(DeviceDescription, (u64, Slot)), HsmError> {
-    let attempt = || {
-        let loaded = module.enter();
-        let found = select(module, &loaded, selector).and_then(|(slot, info)| {
-            let description = describe(module, &loaded, slot, &info)?;
-            Ok((description, (loaded.generation, slot)))
-        });
-        (loaded.generation, found)
-    };
-    let (seen, first) = attempt();
-    match first {
-        Ok(found) => return Ok(found),
-        Err(error) if error.remedy() < Remedy::Module => {
-            return Err(error.into_error(selector.label(), "C_GetSlotList"));
-        }
-        Err(_) => {}
-    }
-    // The token may have been made after the module was initialised.
-    if let Err(NotRestarted::Refused(source)) = module.reinitialise(seen, limit) {
-        return Err(HsmError::Module { path: module.path().to_owned(), source: source.into() });
-    }
-    attempt().1.map_err(|error| error.into_error(selector.label(), "C_GetSlotList"))
-}
-
-fn describe(
-    module: &Pkcs11Module,
-    loaded: &Loaded,
-    slot: Slot,
-    info: &TokenInfo,
-) -> Result<DeviceDescription, Attempt> {
-    let library = loaded.pkcs11.get_library_info()?;
-    let mechanisms = loaded.pkcs11.get_mechanism_list(slot)?;
-    Ok(DeviceDescription {
-        backend: Backend::Pkcs11,
-        name: info.label().to_owned(),
-        location: module.path().display().to_string(),
-        manufacturer: info.manufacturer_id().to_owned(),
-        model: info.model().to_owned(),
-        serial: info.serial_number().to_owned(),
-        version: format!("firmware {}, library {}", info.firmware_version(), library.library_version()),
-        capabilities: Capabilities {
-            es256: mechanisms.contains(&MechanismType::ECDSA),
-            ed25519: mechanisms.contains(&MechanismType::EDDSA),
-        },
-    })
 }

@@ -1,41 +1,71 @@
-//! `SoftHSM`.
+//! `SoftHSM`: the suite, and what only a token with many keys, Ed25519 and a directory can show.
 
-use breakglass::hsm::{CANARY, KeyName, LogSigner as _, Pkcs11LogKey, SigningDevice as _, TokenOptions};
-use breakglass::jose::Digest;
+use std::fs;
+
 use testkit::{SOFTHSM_MODULE, SoftHsm, in_child};
 
-use crate::common::{fresh_token, rng};
+use crate::common::{Device, on_device, test_name};
 
-fn with_softhsm(test: &str, body: impl FnOnce()) {
-    in_child(
-        test,
-        || {
+/// A `SoftHSM` whose directory is the device.
+pub struct Soft(pub SoftHsm);
+
+impl Soft {
+    pub fn run(path: &str, body: impl FnOnce(&mut dyn Device)) {
+        Self::with(path, |soft| body(soft));
+    }
+
+    pub fn with(path: &str, body: impl FnOnce(&mut Self)) {
+        let setup = || {
             let softhsm = SoftHsm::new();
             let env = vec![softhsm.env()];
             (softhsm, env)
-        },
-        body,
-    );
+        };
+        in_child(test_name(path), setup, || body(&mut Self(SoftHsm::from_env())));
+    }
 }
 
-#[test]
-fn thin_path() {
-    with_softhsm("softhsm::thin_path", || {
-        let issuing = fresh_token(SOFTHSM_MODULE, "issuing", TokenOptions::default());
-        let made = issuing.generate_es256(&KeyName::new("issuing-1").unwrap(), &mut rng()).unwrap();
-        let kid = made.public_key.thumbprint();
-        let message = b"message";
-        let signature = issuing.sign_es256(&kid, Digest::of(message).as_bytes()).unwrap();
-        made.public_key.verify(message, &signature).unwrap();
-        println!("{:?}", made.attributes);
-        println!("{:?}", issuing.health(&kid).unwrap());
+impl Device for Soft {
+    fn module(&self) -> &'static str {
+        SOFTHSM_MODULE
+    }
 
-        let log = fresh_token(SOFTHSM_MODULE, "log", TokenOptions::default());
-        let made = log.generate_ed25519(&KeyName::new("log-1").unwrap(), &mut rng()).unwrap();
-        let key = Pkcs11LogKey::open(log, made.public_key).unwrap();
-        let signature = key.sign_ed25519(message).unwrap();
-        made.public_key.verify(message, &signature).unwrap();
-        key.health().unwrap();
-        assert!(made.public_key.verify(CANARY, &signature).is_err());
-    });
+    fn signatures_per_thread(&self) -> u8 {
+        200
+    }
+
+    fn many_keys(&self) -> bool {
+        true
+    }
+
+    fn guards_attributes(&self) -> bool {
+        true
+    }
+
+    fn take_away(&mut self) {
+        fs::rename(self.0.tokens(), self.0.dir().join("away")).unwrap();
+    }
+
+    fn bring_back(&mut self) {
+        fs::rename(self.0.dir().join("away"), self.0.tokens()).unwrap();
+    }
 }
+
+on_device!(
+    Soft;
+    generates_a_strict_key,
+    is_found_again,
+    proves_its_health,
+    gives_its_key_to_nobody,
+    survives_a_logout,
+    finds_a_new_key_after_a_logout,
+    survives_a_lost_device,
+    signs_for_many_threads,
+    signs_for_many_threads_through_logouts,
+    refuses_a_wrong_pin,
+    never_retries_a_pin,
+    answers_for_unknown_keys,
+    destroys_a_key,
+    initialises_nothing_twice,
+    has_one_owner_per_process,
+    asks_for_capabilities,
+);

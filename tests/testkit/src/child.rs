@@ -4,8 +4,13 @@
 //! `C_Initialize` acts on a whole process: so each such test runs itself again as a child.
 
 use std::process::Command;
+use std::time::Duration;
+
+use crate::{Process, temp_dir};
 
 const MARK: &str = "TESTKIT_CHILD";
+/// After this time a child is taken for stuck, and ended.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Runs `body` in a child process that has `env`: the parent starts this test binary again for the test called `test`
 /// (as `cargo test` names it, `module::function`) and fails if the child does; the child runs `body`.
@@ -13,7 +18,7 @@ const MARK: &str = "TESTKIT_CHILD";
 /// `setup` runs in the parent only; what it returns is kept until the child has ended.
 ///
 /// # Panics
-/// If the child fails, or ran no test.
+/// If the child fails, takes longer than two minutes, or ran no test.
 #[track_caller]
 pub fn in_child<G>(test: &str, setup: impl FnOnce() -> (G, Vec<(String, String)>), body: impl FnOnce()) {
     if std::env::var(MARK).is_ok_and(|name| name == test) {
@@ -21,16 +26,14 @@ pub fn in_child<G>(test: &str, setup: impl FnOnce() -> (G, Vec<(String, String)>
         return;
     }
     let (guard, env) = setup();
+    let dir = temp_dir();
     let exe = std::env::current_exe().expect("the path of this test binary");
-    let output = Command::new(exe)
-        .args(["--exact", test, "--nocapture", "--include-ignored"])
-        .env(MARK, test)
-        .envs(env)
-        .output()
-        .expect("start this test binary again");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let mut command = Command::new(exe);
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(MARK, test).envs(env);
+    let mut child = Process::spawn("child", dir.path(), &mut command);
+    let status = child.wait_exit(DEADLINE);
+    let output = child.log();
     drop(guard);
-    assert!(output.status.success(), "the child of {test} failed ({}):\n{stdout}\n{stderr}", output.status);
-    assert!(stdout.contains("1 passed"), "there is no test called {test} in this binary:\n{stdout}");
+    assert!(status.success(), "the child of {test} failed ({status}):\n{output}");
+    assert!(output.contains("1 passed"), "there is no test called {test} in this binary:\n{output}");
 }

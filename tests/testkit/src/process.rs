@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -90,7 +90,11 @@ impl Process {
     #[track_caller]
     pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         let name = self.name.clone();
-        wait_for(&format!("{name} to end"), deadline, || self.exited())
+        let start = Instant::now();
+        wait_for(&format!("{name} to end"), deadline + Duration::from_secs(1), || {
+            assert!(start.elapsed() < deadline, "{name} did not end within {deadline:?}:\n{}", self.log());
+            self.exited()
+        })
     }
 
     /// Asks it to end (SIGTERM) and waits.

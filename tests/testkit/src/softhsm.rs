@@ -14,7 +14,9 @@ pub const SOFTHSM_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// A private `SoftHSM` directory. Give [`SoftHsm::env`] to each process that shall see it.
 #[derive(Debug)]
 pub struct SoftHsm {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removes the directory; absent where another process owns it.
+    _owner: Option<TempDir>,
 }
 
 impl Default for SoftHsm {
@@ -30,33 +32,45 @@ impl SoftHsm {
     /// If the directory cannot be written.
     #[must_use]
     pub fn new() -> Self {
-        let dir = temp_dir();
-        let tokens = dir.path().join("tokens");
+        let owner = temp_dir();
+        let dir = owner.path().to_owned();
+        let tokens = dir.join("tokens");
         fs::create_dir(&tokens).expect("the tokens' directory");
         let text = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
             tokens.display()
         );
-        fs::write(dir.path().join("softhsm2.conf"), text).expect("softhsm2.conf");
-        Self { dir }
+        fs::write(dir.join("softhsm2.conf"), text).expect("softhsm2.conf");
+        Self { dir, _owner: Some(owner) }
+    }
+
+    /// The `SoftHSM` that this process was started with, owned by the process that started it.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let conf = std::env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF");
+        let dir = Path::new(&conf).parent().expect("a directory").to_owned();
+        Self { dir, _owner: None }
     }
 
     /// The directory that holds everything.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// The directory that holds the tokens, one directory each.
     #[must_use]
     pub fn tokens(&self) -> PathBuf {
-        self.dir.path().join("tokens")
+        self.dir.join("tokens")
     }
 
     /// Path of the configuration.
     #[must_use]
     pub fn conf(&self) -> PathBuf {
-        self.dir.path().join("softhsm2.conf")
+        self.dir.join("softhsm2.conf")
     }
 
     /// The variable that makes a process use this `SoftHSM`.
