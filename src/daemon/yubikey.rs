@@ -5,7 +5,7 @@
 //! the key is plugged in.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -28,7 +28,8 @@ pub struct YubikeyDevice {
     serial: Serial,
     pin: Pin,
     key: Mutex<Option<PivKey>>,
-    refused: OnceLock<String>,
+    /// Why the device refused the PIN, once it did.
+    refused: OnceLock<&'static str>,
     description: DeviceDescription,
 }
 
@@ -39,7 +40,8 @@ impl std::fmt::Debug for YubikeyDevice {
 }
 
 impl YubikeyDevice {
-    /// Finds the device, reads its key, and proves the PIN with a canary signature.
+    /// Finds the device, reads its key, and proves the PIN with a canary signature. The last try of a PIN is left to a
+    /// person: a service that is restarted again and again would otherwise block the device.
     pub fn open(serial: u32, pin: &UserPin) -> anyhow::Result<Self> {
         let bytes = pin.reveal().as_bytes();
         anyhow::ensure!(
@@ -48,6 +50,10 @@ impl YubikeyDevice {
         );
         let serial = Serial(serial);
         let key = PivKey::open(serial)?.slot(Slot::Authentication);
+        anyhow::ensure!(
+            key.pin_tries()? > 1,
+            "YubiKey {serial} takes at most one more wrong PIN, and it is not tried here: correct the PIN file, and enter the PIN once with `ykman piv access verify-pin`"
+        );
         let description = DeviceDescription {
             backend: Backend::Yubikey,
             name: format!("YubiKey {serial}"),
@@ -70,55 +76,71 @@ impl YubikeyDevice {
         Ok(device)
     }
 
-    /// Runs one conversation with the device; after a fault it is looked for again.
+    fn lock(&self) -> MutexGuard<'_, Option<PivKey>> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one conversation with the device. After a fault it is looked for again: at once if it only was taken out and
+    /// put back since the last conversation, else by the next caller.
     fn run<T>(
         &self,
+        held: &mut Option<PivKey>,
         action: &'static str,
-        work: impl FnOnce(&PivKey) -> Result<T, PivError>,
+        work: impl Fn(&PivKey) -> Result<T, PivError>,
     ) -> Result<T, HsmError> {
-        let fault = |source: PivError| HsmError::Fault {
+        let talk = |key: PivKey, held: &mut Option<PivKey>| {
+            let done = work(&key);
+            if done.is_ok() {
+                *held = Some(key);
+            }
+            done
+        };
+        let known = held.take().map(|key| talk(key, held));
+        let done = match known {
+            None | Some(Err(PivError::Removed { .. })) => PivKey::open(self.serial)
+                .map(|key| key.slot(Slot::Authentication))
+                .and_then(|key| talk(key, held)),
+            Some(done) => done,
+        };
+        done.map_err(|source| HsmError::Fault {
             device: self.description.name.clone(),
             action,
             source: source.into(),
-        };
-        let mut held = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = match held.take() {
-            Some(key) => key,
-            None => PivKey::open(self.serial).map_err(fault)?.slot(Slot::Authentication),
-        };
-        let done = work(&key);
-        if done.is_ok() {
-            *held = Some(key);
-        }
-        done.map_err(fault)
+        })
     }
 
     fn only_key(&self) -> Result<P256PublicKey, HsmError> {
-        self.run("GET METADATA", PivKey::public_key)
+        self.run(&mut self.lock(), "GET METADATA", PivKey::public_key)
     }
 
     fn not_found(&self, kid: &Digest) -> HsmError {
         HsmError::KeyNotFound { device: self.description.name.clone(), kid: kid.to_string() }
     }
+
+    fn pin_refused(&self, detail: &'static str) -> HsmError {
+        HsmError::PinRefused { device: self.description.name.clone(), detail }
+    }
 }
 
 impl SigningDevice for YubikeyDevice {
     fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
-        if let Some(why) = self.refused.get() {
-            return Err(HsmError::Fault {
-                device: self.description.name.clone(),
-                action: "VERIFY",
-                source: format!("{why}; the PIN is not tried again before a restart").into(),
-            });
-        }
         let key = self.public_key(kid)?;
-        self.run("GENERAL AUTHENTICATE", |piv| {
+        let mut held = self.lock();
+        // Asked under the lock: whoever waited for it while the PIN was refused must not send it again.
+        if self.refused.get().is_some() {
+            return Err(self.pin_refused("an earlier refusal"));
+        }
+        let signed = self.run(&mut held, "GENERAL AUTHENTICATE", |piv| {
             let signed = piv.sign(&key, digest, &self.pin);
-            if let Err(refused @ (PivError::WrongPin { .. } | PivError::PinBlocked { .. })) = &signed {
-                let _known = self.refused.set(refused.to_string());
+            if let Some(why) = signed.as_ref().err().and_then(refusal) {
+                let _known = self.refused.set(why);
             }
             signed
-        })
+        });
+        match self.refused.get() {
+            Some(why) => Err(self.pin_refused(why)),
+            None => signed,
+        }
     }
 
     fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
@@ -142,5 +164,14 @@ impl SigningDevice for YubikeyDevice {
 
     fn describe(&self) -> &DeviceDescription {
         &self.description
+    }
+}
+
+/// What the device said of the PIN, if that is why it did not sign.
+const fn refusal(error: &PivError) -> Option<&'static str> {
+    match error {
+        PivError::WrongPin { .. } => Some("it is wrong"),
+        PivError::PinBlocked { .. } => Some("it is blocked: unblock it with the PUK"),
+        _ => None,
     }
 }

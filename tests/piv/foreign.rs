@@ -18,7 +18,7 @@ fn run(command: &mut Command) -> String {
 }
 
 /// ykman of the tests' virtual environment, which is made if it is not there.
-fn ykman(serial: u32, arguments: &[&str]) -> String {
+pub(crate) fn ykman(serial: u32, arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/python-venv");
     let python = run(&mut Command::new(script));
     let ykman = PathBuf::from(python.lines().next().unwrap()).with_file_name("ykman");

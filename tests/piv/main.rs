@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do, by panicking")]
 
+mod backend;
 mod enrolment;
 mod finding;
 mod foreign;
