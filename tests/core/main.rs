@@ -17,6 +17,7 @@
 mod charter;
 mod kit;
 mod lessons;
+mod model;
 mod replay;
 mod rules;
 mod strict;
