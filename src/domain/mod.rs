@@ -17,6 +17,7 @@ pub mod grant;
 pub mod id;
 mod index;
 pub mod quorum;
+pub mod recheck;
 pub mod refusal;
 pub mod replay;
 pub mod request;

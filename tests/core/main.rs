@@ -20,4 +20,5 @@ mod lessons;
 mod model;
 mod replay;
 mod rules;
+mod size;
 mod strict;

@@ -434,3 +434,67 @@ fn evolve_refuses_what_cannot_follow() {
     let expired = Entry { event: Event::TokenExpired { request_id: id }, actor, ..last };
     assert!(forger.log.state.clone().evolve(&expired).is_err(), "it was never issued");
 }
+
+/// A daemon that starts on a database somebody else has written to must not sign for him.
+#[test]
+fn what_is_still_to_be_signed_is_verified_before_anything_is() {
+    let mut forger = Forger::new();
+    let id = forger.authorized();
+    let entries: Vec<Entry> = forger.log.entries.iter().map(|entry| Entry::parse(entry).unwrap()).collect();
+    let fold = |change: &dyn Fn(&mut Vec<Entry>)| {
+        let mut entries = entries.clone();
+        change(&mut entries);
+        let mut state = State::default();
+        entries.iter().for_each(|entry| state.evolve(entry).unwrap());
+        state.recheck().map_err(|unfounded| {
+            assert_eq!(unfounded.request, id);
+            unfounded.why
+        })
+    };
+    for end in 1..=entries.len() {
+        assert_eq!(fold(&|entries| entries.truncate(end)), Ok(()));
+    }
+    let payload = bytes(&grant(&charter()));
+    let signature = |signed_by: &str, typ, over: &[u8]| {
+        // bob's header, whoever signed.
+        let honest = key("bob/1").state(typ, &payload, NOW + 6);
+        let input = Signature::signing_input(honest.protected(), over);
+        Signature::new(honest.protected(), key(signed_by).sign(&input)).unwrap()
+    };
+    let approval = |entry: &mut Entry, forged: Signature| {
+        let Event::ApprovalRecorded { signature, .. } = &mut entry.event else { panic!("no approval") };
+        *signature = forged;
+    };
+    // An approval that bob never gave: pending, and authorized.
+    for end in [4, 5] {
+        let forged = fold(&|entries| {
+            approval(&mut entries[3], signature("mallory", Typ::Approval, &payload));
+            entries.truncate(end);
+        });
+        assert_eq!(forged, Err(if end == 4 { "SIGNATURE_INVALID" } else { "STATEMENTS_INVALID" }));
+    }
+    let other = fold(&|entries| {
+        approval(&mut entries[3], signature("bob/1", Typ::Approval, b"{}"));
+        entries.truncate(4);
+    });
+    assert_eq!(other, Err("SIGNATURE_INVALID"));
+    let denial = fold(&|entries| {
+        approval(&mut entries[3], signature("bob/1", Typ::Denial, &payload));
+        entries.truncate(4);
+    });
+    assert_eq!(denial, Err("NOT_A_VERDICT"));
+    // Claims or key of the thief's choice.
+    let change = |change: &dyn Fn(&mut Event)| fold(&|entries| change(&mut entries[4].event));
+    let claims = change(&|event| {
+        if let Event::IssuanceAuthorized { claims, .. } = event {
+            *claims = Digest::of(b"others");
+        }
+    });
+    assert_eq!(claims, Err("CLAIMS_DIFFER"));
+    let kid = change(&|event| {
+        if let Event::IssuanceAuthorized { kid, .. } = event {
+            *kid = key("hsm/bad").kid();
+        }
+    });
+    assert_eq!(kid, Err("ISSUING_KEY_UNKNOWN"));
+}

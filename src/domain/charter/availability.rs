@@ -7,64 +7,91 @@
 use std::collections::BTreeSet;
 
 use super::{CharterError, Rules, document::Role};
-use crate::domain::{id::PersonId, quorum::Quorum};
+use crate::domain::{id::PersonId, quorum::Quorum, time::Timestamp};
 
 type Persons = BTreeSet<PersonId>;
 
+/// Formulas that are tried at most, each against one set of persons; a real charter needs some hundreds.
+const MAX_TRIALS: usize = 50_000;
+
 pub(super) fn check(rules: &Rules) -> Result<(), CharterError> {
-    let nobody = BTreeSet::from([Persons::new()]);
-    let requesters = exclusions(rules);
+    let requesters = cases(rules, &exclusions(rules));
+    let nobody = cases(rules, &[Persons::new()]);
+    let formulas = 1 + 2 * rules.quorums.len();
+    if formulas * requesters.len().max(nobody.len()) > MAX_TRIALS {
+        return Err(CharterError::Content(
+            "there are too many combinations of requesters, terms and devices to check that each leaves a quorum"
+                .into(),
+        ));
+    }
+    demand(&rules.governance, "governance", &nobody)?;
+    for (id, quorums) in &rules.quorums {
+        demand(&quorums.approve, &format!("profile {id}"), &requesters)?;
+        if let Some(deny) = &quorums.deny {
+            demand(deny, &format!("denials of profile {id}"), &nobody)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who is left at some instant, and why the others are not.
+struct Case {
+    left: Persons,
+    excluded: Persons,
+    /// The person who lost the only device.
+    lost: Option<PersonId>,
+    at: i64,
+}
+
+/// Every case that could be the worst: one that leaves more than another need not be looked at, nor one that leaves
+/// the same.
+fn cases(rules: &Rules, exclusions: &[Persons]) -> Vec<Case> {
+    let mut seen = BTreeSet::new();
+    let mut cases = Vec::new();
     for at in instants(rules) {
         for (lost, present) in presences(rules, at) {
-            demand(&rules.governance, "governance", &nobody, &present, &lost, at)?;
-            for (id, quorums) in &rules.quorums {
-                demand(&quorums.approve, &format!("profile {id}"), &requesters, &present, &lost, at)?;
-                if let Some(deny) = &quorums.deny {
-                    demand(deny, &format!("denials of profile {id}"), &nobody, &present, &lost, at)?;
+            for excluded in exclusions {
+                let left: Persons = present.difference(excluded).cloned().collect();
+                if seen.insert(left.clone()) {
+                    cases.push(Case { left, excluded: excluded.clone(), lost: lost.clone(), at });
                 }
             }
         }
     }
-    Ok(())
+    cases
 }
 
-fn demand(
-    quorum: &Quorum,
-    place: &str,
-    exclusions: &BTreeSet<Persons>,
-    present: &Persons,
-    lost: &str,
-    at: i64,
-) -> Result<(), CharterError> {
-    for excluded in exclusions {
-        let left: Persons = present.difference(excluded).cloned().collect();
-        if quorum.satisfied_by(&left) {
-            continue;
-        }
-        let who: Vec<_> = excluded.iter().map(PersonId::as_str).collect();
-        let asked = if who.is_empty() { String::new() } else { format!(" when {} asks", who.join(" and ")) };
-        let when = crate::domain::time::Timestamp::from_seconds(at);
-        return Err(CharterError::Unsatisfiable(format!(
-            "{place} needs {}, which cannot be reached{asked}{lost} (looking at {when}); add a custodian or a device, or lower the threshold",
-            quorum.describe()
-        )));
-    }
-    Ok(())
+fn demand(quorum: &Quorum, place: &str, cases: &[Case]) -> Result<(), CharterError> {
+    let Some(case) = cases.iter().find(|case| !quorum.satisfied_by(&case.left)) else { return Ok(()) };
+    let who: Vec<_> = case.excluded.iter().map(PersonId::as_str).collect();
+    let asked = if who.is_empty() { String::new() } else { format!(" when {} asks", who.join(" and ")) };
+    let lost = case.lost.as_ref().map(|person| format!(" after {person} has lost the only device"));
+    Err(CharterError::Unsatisfiable(format!(
+        "{place} needs {}, which cannot be reached{asked}{} (looking at {}); add a custodian or a device, or lower the threshold",
+        quorum.describe(),
+        lost.unwrap_or_default(),
+        Timestamp::from_seconds(case.at),
+    )))
 }
 
-/// The sets of persons that the possible requesters exclude.
-fn exclusions(rules: &Rules) -> BTreeSet<Persons> {
+/// The largest sets of custodians that the possible requesters exclude.
+fn exclusions(rules: &Rules) -> Vec<Persons> {
+    let document = &rules.document;
+    let custodian =
+        |id: &&PersonId| rules.person(id).is_some_and(|person| person.roles.contains(&Role::Custodian));
     let mut sets = BTreeSet::from([Persons::new()]);
-    for person in rules.document.persons.iter().filter(|person| person.roles.contains(&Role::Requester)) {
-        sets.insert(Persons::from([person.id.clone()]));
+    for person in document.persons.iter().filter(|person| person.roles.contains(&Role::Requester)) {
+        sets.insert([&person.id].into_iter().filter(custodian).cloned().collect());
     }
-    for client in rules.document.clients.iter().filter(|client| client.roles.contains(&Role::Requester)) {
-        sets.insert(client.owners.clone());
-        for subject in &client.subjects {
-            sets.insert(client.owners.iter().chain([subject]).cloned().collect());
+    for client in document.clients.iter().filter(|client| client.roles.contains(&Role::Requester)) {
+        let owners: Persons = client.owners.iter().filter(custodian).cloned().collect();
+        for subject in client.subjects.iter().filter(custodian) {
+            sets.insert(owners.iter().chain([subject]).cloned().collect());
         }
+        sets.insert(owners);
     }
-    sets
+    let largest = |set: &&Persons| !sets.iter().any(|other| other.len() > set.len() && set.is_subset(other));
+    sets.iter().filter(largest).cloned().collect()
 }
 
 fn instants(rules: &Rules) -> BTreeSet<i64> {
@@ -74,8 +101,8 @@ fn instants(rules: &Rules) -> BTreeSet<i64> {
     within.chain([document.issued_at]).collect()
 }
 
-/// Who can approve at this instant: with every device at hand, and after the loss of each person's only device.
-fn presences(rules: &Rules, at: i64) -> Vec<(String, Persons)> {
+/// Who can approve at this instant, after the loss of each person's only device; where nobody has only one, all.
+fn presences(rules: &Rules, at: i64) -> Vec<(Option<PersonId>, Persons)> {
     let document = &rules.document;
     let custodians = || {
         let persons = document.persons.iter();
@@ -85,9 +112,11 @@ fn presences(rules: &Rules, at: i64) -> Vec<(String, Persons)> {
     let single = custodians().filter(|person| person.devices.len() == 1);
     let losses = single.map(|person| {
         let left = all.iter().filter(|id| **id != person.id).cloned().collect();
-        (format!(" after {} has lost the only device", person.id), left)
+        (Some(person.id.clone()), left)
     });
     let mut presences: Vec<_> = losses.collect();
-    presences.push((String::new(), all.clone()));
+    if presences.is_empty() {
+        presences.push((None, all));
+    }
     presences
 }
