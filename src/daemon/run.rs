@@ -7,6 +7,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinSet,
 };
 
 use super::{devices, process};
@@ -34,32 +35,37 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
     let engine = running.engine.clone();
     let stop = watch::Sender::new(false);
     let metrics = Arc::new(Metrics::default());
-    let services = {
+    let mut servers = JoinSet::new();
+    {
         let (engine, stop) = (engine.clone(), stop.subscribe());
         let client = Rate { per_minute: config.grpc.calls_per_minute, burst: config.grpc.burst };
         let rates = Rates { client, ..Rates::default() };
         let metrics = Arc::clone(&metrics);
         let options = grpc::Options { rates, metrics, ..grpc::Options::default() };
-        tokio::spawn(async move { grpc::serve(engine, grpc_listener, &identity, options, stop).await })
-    };
-    let pages = tokio::spawn(http::serve(http_listener, engine.clone(), metrics, stopped(stop.subscribe())));
+        servers.spawn(async move { Ok(grpc::serve(engine, grpc_listener, &identity, options, stop).await?) });
+    }
+    {
+        let (engine, stop) = (engine.clone(), stopped(stop.subscribe()));
+        servers.spawn(async move { Ok(http::serve(http_listener, engine, metrics, stop).await?) });
+    }
     process::notify("READY=1");
     tracing::info!(instance = %engine.instance(), "breakglassd serves");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    // A server that ends by itself ends the daemon: half a daemon would be worse than a restart.
+    let early: Option<anyhow::Result<()>> = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = servers.join_next() => ended.map(|ended| ended?),
+    };
     process::notify("STOPPING=1");
     tracing::info!("stopping: what is queued is still decided");
     stop.send_replace(true);
-    let (services, pages) = (services.await, pages.await);
+    let ended = servers.join_all().await;
     running.stop().await;
     drop(engine);
     if let Ok(store) = Arc::try_unwrap(store) {
         store.close().await;
     }
-    services??;
-    Ok(pages??)
+    early.into_iter().chain(ended).collect()
 }
 
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
