@@ -107,10 +107,12 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
         return found(of_client(error), &error.reason);
     }
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
-        return found(Exit::Usage, error.reason());
+        // A charter that is not the pinned one is no slip of the pen.
+        let is_charter = matches!(error, ConfigError::Charter { .. });
+        return found(if is_charter { Exit::Unverified } else { Exit::Usage }, error.reason());
     }
     if let Some(error) = cause.downcast_ref::<PivError>() {
-        return found(Exit::Unavailable, error.reason());
+        return found(of_device(error), error.reason());
     }
     if let Some(error) = cause.downcast_ref::<Rejection>() {
         return found(Exit::Unverified, error.reason());
@@ -137,6 +139,17 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
         return found(Exit::Refused, error.reason());
     }
     cause.downcast_ref::<JoseError>().map(|error| (Exit::Refused, error.reason().to_owned()))
+}
+
+/// A device that is not there may come; one that refuses has refused.
+fn of_device(error: &PivError) -> Exit {
+    match error {
+        PivError::Service { .. }
+        | PivError::NotFound { .. }
+        | PivError::Busy { .. }
+        | PivError::Removed { .. } => Exit::Unavailable,
+        _ => Exit::Refused,
+    }
 }
 
 /// An export that is not what it claims to be, or one that cannot be read or written.

@@ -41,7 +41,7 @@ pub(crate) fn document() -> Value {
         "issued_at": NOW - 86_400,
         "expires_at": NOW + 89 * 86_400,
         "persons": [
-            {"id": "alice", "name": "Alice Example", "roles": ["requester", "auditor"], "keys": [key(ALICE).public]},
+            {"id": "alice", "name": "Alice Example", "roles": ["auditor", "requester"], "keys": [key(ALICE).public]},
             custodian("bob", "Bob Example", BOB),
             custodian("carol", "Carol Example", CAROL),
             custodian("dave", "Dave Example", DAVE),

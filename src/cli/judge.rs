@@ -76,7 +76,7 @@ pub(super) fn sign_and_submit(
     station: Option<&str>,
     session: &mut Session,
 ) -> Result<v1::Request> {
-    session.out.say(format!("Touch YubiKey {} now …", custodian.key.serial()))?;
+    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
     let typ = match verdict {
         Verdict::Approve => Typ::Approval,
         Verdict::Deny => Typ::Denial,
@@ -118,5 +118,5 @@ pub(super) fn outcome(after: &v1::Request, verdict: Verdict, rules: &Rules) -> S
         }
         _ => "nothing more to do".to_owned(),
     };
-    format!("{done}. The request is {state}: {next}.")
+    format!("{done}. The request is {state}; {next}.")
 }

@@ -61,10 +61,17 @@ use output::Out;
 )]
 struct Cli {
     /// Configuration file [default: ~/.config/breakglass/config.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "BREAKGLASS_CONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "BREAKGLASS_CONFIG",
+        hide_env_values = true,
+        help_heading = "Options of every command"
+    )]
     config: Option<PathBuf>,
     /// Write the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     json: bool,
     #[command(subcommand)]
     command: Command,

@@ -167,7 +167,7 @@ impl<'a> Signer<'a> {
         };
         let prompt = format!("PIN of YubiKey {}:", device.key.serial());
         let pin = device::pin(None, &prompt)?;
-        session.out.say(format!("Touch YubiKey {} now …", device.key.serial()))?;
+        session.out.say(format!("Touch YubiKey {} when it blinks …", device.key.serial()))?;
         let statement = Statement { typ: Typ::Request, payload, station: None, iat: now };
         statement::sign_with_device(&device.key, &device.public, &pin, &statement)
     }

@@ -4,6 +4,7 @@
 //! header; a key that comes is recognised by serial number and public key, and served only while it is there.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::{ToSocketAddrs as _, UdpSocket},
     path::PathBuf,
     time::Duration,
@@ -23,9 +24,9 @@ use super::{
     text, view,
 };
 use crate::{
-    domain::{charter::Role, statement::Verdict},
+    domain::{charter::Role, id::RequestId, statement::Verdict},
     grpc::v1::{self, RequestState},
-    piv::{Device, PivEvent, PivKey, Watch},
+    piv::{Device, PivEvent, PivKey, Serial, Watch},
 };
 
 /// How often the pending requests are looked at while nobody comes.
@@ -76,21 +77,30 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         return Err(Problem::refused("STATION_ON_DAEMON_HOST", message).into());
     }
     let daemon = setup.connect()?;
-    let mut station = Station { args, setup: &setup, daemon, shown: None };
+    let mut station = Station {
+        args,
+        setup: &setup,
+        daemon,
+        shown: None,
+        present: BTreeMap::new(),
+        offered: BTreeSet::new(),
+    };
     let mut keys = Watch::new()?;
     loop {
-        station.show_pending(session)?;
+        if station.show_pending(session)? {
+            // A custodian who is still here hears of what came in meanwhile.
+            station.serve_present(session);
+        }
         match keys.next(LOOK)? {
             Some(PivEvent::Plugged(key)) => {
-                let serial = key.serial;
-                if let Err(error) = station.serve(key, session) {
-                    // One custodian's trouble is not the next one's.
-                    report::failure(&mut session.out, &error);
-                }
-                session.out.say(format!("Take YubiKey {serial} out. Waiting for the next one …"))?;
-                station.shown = None;
+                station.present.insert(key.serial, key.clone());
+                station.serve(key, true, session);
             }
-            Some(PivEvent::Unplugged(_)) | None => {}
+            Some(PivEvent::Unplugged(key)) => {
+                station.present.remove(&key.serial);
+                station.offered.retain(|(serial, _)| *serial != key.serial);
+            }
+            None => {}
         }
     }
 }
@@ -108,6 +118,10 @@ struct Station<'a> {
     daemon: Daemon,
     /// The pending requests as last shown.
     shown: Option<Vec<String>>,
+    /// The keys that are plugged in.
+    present: BTreeMap<Serial, Device>,
+    /// What each of them was offered already, since it was plugged in.
+    offered: BTreeSet<(Serial, RequestId)>,
 }
 
 impl Station<'_> {
@@ -115,8 +129,8 @@ impl Station<'_> {
         Ok(self.daemon.list(&[RequestState::Pending], false)?)
     }
 
-    /// Shows what is pending, when that has changed.
-    fn show_pending(&mut self, session: &mut Session) -> Result<()> {
+    /// Shows what is pending, when that has changed; whether it has.
+    fn show_pending(&mut self, session: &mut Session) -> Result<bool> {
         let pending = self.pending()?;
         let state = |request: &v1::Request| {
             let approvals = request.missing.as_ref().map_or(0, |missing| missing.approved_by.len());
@@ -124,7 +138,7 @@ impl Station<'_> {
         };
         let state: Vec<String> = pending.iter().map(state).collect();
         if self.shown.as_ref() == Some(&state) {
-            return Ok(());
+            return Ok(false);
         }
         self.shown = Some(state);
         let now = clock::now();
@@ -139,15 +153,39 @@ impl Station<'_> {
         } else {
             text::table(&view::request::HEAD, &rows)
         };
-        session.out.say(format!("\nStation {}\n{shown}Plug in your YubiKey.", self.args.id))
+        session.out.say(format!("\nStation {}\n{shown}Plug in your YubiKey.", self.args.id))?;
+        Ok(true)
     }
 
-    /// Walks one custodian through what is pending.
-    fn serve(&self, key: Device, session: &mut Session) -> Result<()> {
+    fn serve_present(&mut self, session: &mut Session) {
+        let present: Vec<Device> = self.present.values().cloned().collect();
+        for key in present {
+            self.serve(key, false, session);
+        }
+    }
+
+    /// Serves one custodian; his trouble is not the next one's.
+    fn serve(&mut self, key: Device, came: bool, session: &mut Session) {
+        if let Err(error) = self.walk(key, came, session) {
+            report::failure(&mut session.out, &error);
+        }
+    }
+
+    /// Walks one custodian, who just came or is still here, through what was not offered to his key yet.
+    fn walk(&mut self, key: Device, came: bool, session: &mut Session) -> Result<()> {
+        let serial = key.serial;
+        let mut pending = self.pending()?;
+        pending.retain(|request| {
+            let id = request.request_id.parse();
+            id.is_ok_and(|id| self.offered.insert((serial, id)))
+        });
+        if pending.is_empty() && !came {
+            return Ok(());
+        }
         let rules = &self.setup.charter;
         let custodian = Custodian::recognise(rules, PivKey::at(key), clock::now(), Role::Custodian)?;
         session.out.say(format!("\nHello {}.", text::safe(&custodian.name)))?;
-        for request in self.pending()? {
+        for request in pending {
             let Some(reviewed) = list::reviewed(rules, &request) else {
                 session
                     .out
@@ -163,7 +201,10 @@ impl Station<'_> {
                 report::failure(&mut session.out, &error);
             }
         }
-        session.out.say(format!("That is all. Thank you, {}.", text::safe(&custodian.name)))
+        let name = text::safe(&custodian.name);
+        session
+            .out
+            .say(format!("That is all. Thank you, {name}. Take YubiKey {serial} out; the next may come."))
     }
 
     fn decide(&self, custodian: &Custodian, reviewed: &Reviewed<'_>, session: &mut Session) -> Result<()> {

@@ -72,10 +72,9 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         fields.list("proof", proof.iter().map(ToString::to_string));
         fields.add("root", head.root.to_string());
         format!(
-            "Entry {index} is in the log of {} entries that the log key signed.\n{}\n{}",
+            "Entry {index} is in the log of {} entries that the log key signed.\n{}\nThe whole proof, with the entry: --json",
             head.size,
-            fields.render(),
-            text::safe(&String::from_utf8_lossy(&entry))
+            fields.render()
         )
     })
 }

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     device::confirm(&mut session.out, &question, args.device.yes)?;
     let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
     let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
-    session.out.say(format!("Touch YubiKey {} now …", custodian.key.serial()))?;
+    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
     let statement =
         Statement { typ: Typ::Charter, payload: &loaded.payload, station: None, iat: clock::now() };
     signed.signatures.push(statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?);

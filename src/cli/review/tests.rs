@@ -101,6 +101,13 @@ fn who_cannot_approve_is_told_before_the_pin() {
     let reviewed = Reviewed::new(&rules, &jws.to_json(), &id).unwrap();
     let dave = reviewed.eligible(&rules, &"dave".parse().unwrap(), Verdict::Approve, false, NOW);
     assert_eq!(dave.unwrap_err().reason, "SELF_APPROVAL");
+    // Only a complete quorum that grew too old to mint on is renewed.
+    let (id, jws) = fixture::request(&fixture::grant(&rules), ALICE);
+    let complete = fixture::said(&fixture::said(&jws, BOB, Typ::Approval, None), CAROL, Typ::Approval, None);
+    let reviewed = Reviewed::new(&rules, &complete.to_json(), &id).unwrap();
+    let again =
+        |now| reviewed.eligible(&rules, &"bob".parse().unwrap(), Verdict::Approve, false, now).is_ok();
+    assert!(!again(NOW) && again(NOW + 61));
     let counted = fixture::said(&jws, ERIN, Typ::Approval, None);
     assert!(Reviewed::new(&rules, &counted.to_json(), &id).is_ok(), "superfluous, not false");
 }
