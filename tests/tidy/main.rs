@@ -187,3 +187,27 @@ fn relaxations_say_why() {
         }
     }
 }
+
+#[test]
+fn documents_name_tests_that_exist() {
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        code.extend(all(folder).into_iter().map(|(_, text)| text));
+    }
+    let mut named = 0;
+    for document in ["SECURITY.md", "README.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        // Names of tests are long and in code quotes.
+        for name in text.split('`').skip(1).step_by(2) {
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            if plain && name.matches('_').count() >= 3 {
+                named += 1;
+                assert!(
+                    code.contains(&format!("fn {name}(")),
+                    "{document} names {name}, which does not exist"
+                );
+            }
+        }
+    }
+    assert!(named >= 30, "only {named} tests are named");
+}
