@@ -445,7 +445,9 @@ fn what_is_still_to_be_signed_is_verified_before_anything_is() {
         let mut entries = entries.clone();
         change(&mut entries);
         let mut state = State::default();
-        entries.iter().for_each(|entry| state.evolve(entry).unwrap());
+        for entry in &entries {
+            state.evolve(entry).unwrap();
+        }
         state.recheck().map_err(|unfounded| {
             assert_eq!(unfounded.request, id);
             unfounded.why

@@ -18,7 +18,7 @@ use crate::{
     client::wait,
     kit,
     wish::Wish,
-    world::{World, canonical, now},
+    world::{World, canonical},
 };
 
 /// Hashes and all that was signed over them: the daemon makes new ones.
@@ -83,7 +83,10 @@ fn promise_1_an_approval_written_into_the_database_is_found_by_its_signature() {
     world.sql(&script);
     refuses_to_start(&world, "hashes");
     world.sql(FORGET);
-    refuses_to_start(&world, &format!("a signature in the live request {}", wish.id()));
+    refuses_to_start(
+        &world,
+        &format!("request {} in the log is not what its signatures say (SIGNATURE_INVALID)", wish.id()),
+    );
     entries = world.entries();
     let (wrong, why) = world.replay(&entries).unwrap_err();
     assert_eq!((wrong, why.as_str()), (index, "the rules refuse it (SIGNATURE_INVALID)"));
@@ -94,11 +97,10 @@ fn promise_1_an_approval_written_into_the_database_is_found_by_its_signature() {
 fn promise_1_an_authorization_written_into_the_database_is_not_signed() {
     let (world, wish, entries) = scene();
     let hanks = wish.verdict("hank/1", Typ::Approval).signatures;
-    let claims = world.claims(
-        &wish,
-        [wish.verdict("alice/1", Typ::Approval).signatures, hanks.clone()].concat(),
-        now(),
-    );
+    // A clever thief dates it as the entry that he writes; any other date does not follow.
+    let at = Entry::parse(entries.last().unwrap()).unwrap().at.seconds();
+    let approvals = [wish.verdict("alice/1", Typ::Approval).signatures, hanks.clone()].concat();
+    let claims = world.claims(&wish, approvals, at);
     let authorization = Event::IssuanceAuthorized {
         request_id: wish.id(),
         approvals: vec![kit::key("alice/1").kid(), kit::key("hank/1").kid()],
@@ -111,7 +113,10 @@ fn promise_1_an_authorization_written_into_the_database_is_not_signed() {
     let approval = Event::ApprovalRecorded { request_id: wish.id(), signature: hanks[0].clone() };
     world.sql(&(insert(&entries, 0, approval) + &insert(&entries, 1, authorization)));
     world.sql(FORGET);
-    refuses_to_start(&world, &format!("the live request {} was authorized without a quorum", wish.id()));
+    refuses_to_start(
+        &world,
+        &format!("request {} in the log is not what its signatures say (STATEMENTS_INVALID)", wish.id()),
+    );
     let (wrong, why) = world.replay(&world.entries()).unwrap_err();
     assert_eq!((wrong, why.as_str()), (entries.len(), "the rules refuse it (NOT_A_CUSTODIAN)"));
 }
