@@ -88,7 +88,7 @@ fn requests_end_by_denial_withdrawal_deadline_and_expiry() {
 
     let lapsing = world.wish(json!({"expires_at": now() + 2}));
     lapsing.file(&client).unwrap();
-    let expiring = world.wish(json!({"ttl": 1}));
+    let expiring = world.wish(json!({"ttl": 4}));
     expiring.grant_all(&client).unwrap();
     let ends = [
         (&lapsing, RequestState::Lapsed, "DEADLINE_PASSED"),
@@ -129,4 +129,31 @@ fn a_tool_files_for_a_person_and_neither_its_owner_nor_the_person_approves() {
     wish.approve(&pager, "dave/2").unwrap();
     let claims = world.verify(&wish.redeem(&pager).unwrap()).unwrap().claims;
     assert_eq!((claims.sub.as_str(), claims.act.unwrap().sub.as_str()), ("erin", "pager"));
+}
+
+/// Hank signs with a device of his own; the profile wants two denials, and lets a subject ask again only after a while.
+#[test]
+fn a_careful_profile_asks_for_a_device_for_two_denials_and_for_patience() {
+    let world = World::new();
+    let _daemon = world.start();
+    let client = world.client("erin/file");
+    let hanks = || {
+        let changes = json!({"sub": "hank", "client_id": "hank", "profile": "careful"});
+        world.wish_by("hank/1", changes)
+    };
+    let denied = hanks();
+    denied.file(&client).unwrap();
+    assert_eq!(denied.deny(&client, "alice/1").unwrap().state(), RequestState::Pending);
+    assert_eq!(
+        denied.approve(&client, "alice/2").unwrap_err().reason,
+        "ALREADY_SIGNED",
+        "who denies has spoken"
+    );
+    assert_eq!(denied.deny(&client, "dave/1").unwrap().state(), RequestState::Denied);
+    let wish = hanks();
+    let accepted = world.verify(&wish.grant_all(&client).unwrap()).unwrap();
+    assert_eq!(accepted.claims.amr, ["hwk", "pin", "user"]);
+    let error = hanks().file(&client).unwrap_err();
+    assert_eq!((error.reason.as_str(), error.code), ("COOLDOWN", tonic::Code::ResourceExhausted));
+    assert_eq!(error.metadata["until"], (accepted.claims.iat + 1200).to_string());
 }

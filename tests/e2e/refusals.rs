@@ -306,3 +306,18 @@ fn strangers_and_those_out_of_term_get_typed_errors() {
     assert_eq!(pager.list().unwrap(), [], "others' requests are not shown");
     judge.close();
 }
+
+#[test]
+fn who_calls_too_often_waits_and_nobody_else_does() {
+    let mut judge = Judge::new();
+    let dave = judge.world.client("dave/file");
+    let limited = (0..5_000).find_map(|_| dave.daemon().err()).expect("a client may call without end");
+    assert_eq!((limited.reason.as_str(), limited.code), ("RATE_LIMITED", tonic::Code::ResourceExhausted));
+    judge.refuses("RATE_LIMITED", |_, _| {
+        let mut answers = (0..5_000).map(|_| dave.list());
+        answers.find(Result::is_err).expect("a client may call without end")
+    });
+    judge.world.wish(json!({})).file(&judge.erin).expect("others are not affected");
+    testkit::wait_for("the client to be let in again", crate::world::DEADLINE, || dave.daemon().ok());
+    judge.close();
+}
