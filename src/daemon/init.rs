@@ -1,5 +1,7 @@
 //! `breakglassd init`: creates the audit log with the first charter in it.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 
 use super::Init;
@@ -11,7 +13,7 @@ use crate::{
     },
     engine::{self, SystemClock},
     jose::GeneralJws,
-    store::{SqliteStore, StoreOptions},
+    store::{SqliteStore, StoreError, StoreOptions},
 };
 
 pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Result<()> {
@@ -30,7 +32,10 @@ pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Resu
         }
     };
     let instance = format!("{}.init", config.id).parse()?;
-    let store = SqliteStore::create(&config.log_path(), StoreOptions::default()).await?;
+    let store = match SqliteStore::create(&config.log_path(), StoreOptions::default()).await {
+        Err(StoreError::Exists(path)) => empty(path).await?,
+        created => created?,
+    };
     let adopted = engine::initialise(&store, &SystemClock::default(), instance, charter, evidence).await;
     store.close().await;
     if let Err(error) = adopted {
@@ -44,4 +49,14 @@ pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Resu
         config.log_path().display()
     ));
     Ok(())
+}
+
+/// A log without entries, as a run that was interrupted leaves it.
+async fn empty(path: PathBuf) -> anyhow::Result<SqliteStore> {
+    let store = SqliteStore::open(&path, StoreOptions::default()).await?;
+    if store.size() == 0 {
+        return Ok(store);
+    }
+    store.close().await;
+    Err(StoreError::Exists(path).into())
 }

@@ -18,7 +18,10 @@ use super::{devices, process};
 use crate::{
     config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
     grpc::{cert, tls::Identity},
-    hsm::{FileLogKey, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin, initialise_token},
+    hsm::{
+        FileLogKey, HsmError, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin,
+        initialise_token,
+    },
     jose::{Ed25519PublicKey, P256PublicKey},
     piv::{Enrolment, ManagementKey, Pin, PivKey, Serial, Slot, enrol_issuer},
     tlog::Origin,
@@ -59,18 +62,20 @@ impl Setup {
         if !self.initialise {
             return devices::token(config);
         }
-        // A PIN file that is there belongs to a token that an earlier run has initialised.
+        // The PIN is written before the token has it: an earlier run may have come as far as that.
         if !config.pin_file.exists() {
-            let pin = UserPin::random(&mut rng());
-            pin.write_new(&config.pin_file)?;
-            let module = Pkcs11Module::open(&config.module)?;
-            let made = initialise_token(&module, &config.token, &pin, &mut rng());
-            if let Err(error) = made {
-                let _ = fs::remove_file(&config.pin_file);
-                return Err(error).context("the hsm_token could not be initialised");
-            }
+            UserPin::random(&mut rng()).write_new(&config.pin_file)?;
         }
-        devices::token(config)
+        match devices::token(config) {
+            Err(error) if is_missing(&error) => {
+                let pin = UserPin::from_file(&config.pin_file)?;
+                let module = Pkcs11Module::open(&config.module)?;
+                initialise_token(&module, &config.token, &pin, &mut rng())
+                    .context("the hsm_token could not be initialised")?;
+                devices::token(config)
+            }
+            opened => opened,
+        }
     }
 
     fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<P256PublicKey> {
@@ -122,6 +127,10 @@ impl Setup {
             }
         }
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<HsmError>(), Some(HsmError::TokenNotFound { .. }))
 }
 
 fn only<T>(keys: Vec<T>, what: &str) -> anyhow::Result<T> {

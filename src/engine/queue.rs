@@ -165,10 +165,12 @@ impl Queue {
         if matches!(error, AppendError::Broken(_)) {
             self.engine.shared.latch.close(error.to_string());
         }
-        let full = matches!(error, AppendError::Full);
-        let text = error.to_string();
         refuse_all(batch.answers.into_iter().map(|(reply, _)| reply), || {
-            EngineError::Log(if full { AppendError::Full } else { AppendError::Broken(text.clone()) })
+            EngineError::Log(match error {
+                AppendError::Full => AppendError::Full,
+                AppendError::Busy => AppendError::Busy,
+                other => AppendError::Broken(other.to_string()),
+            })
         });
     }
 

@@ -30,6 +30,7 @@ use testkit::wait_for;
 
 use crate::{
     client::{Client, wait},
+    daemon::Daemon,
     faults::token_dir,
     kit,
     wish::Wish,
@@ -261,6 +262,15 @@ fn everything_is_finished(world: &World, told: &Told, before: &[Vec<u8>]) {
 /// A power cut exactly between the authorization and the signature, which a missing HSM keeps apart.
 #[test]
 fn a_power_cut_before_the_signature_is_made_good_with_the_same_claims() {
+    signed_after_the_next_start(Daemon::kill);
+}
+
+#[test]
+fn so_is_a_stop_by_an_operator_who_does_not_wait_for_the_hsm() {
+    signed_after_the_next_start(|daemon| assert!(daemon.stop().success()));
+}
+
+fn signed_after_the_next_start(end: impl FnOnce(Daemon)) {
     let world = World::new();
     let daemon = world.start();
     let client = world.client("erin/file");
@@ -270,7 +280,7 @@ fn a_power_cut_before_the_signature_is_made_good_with_the_same_claims() {
     let (here, away) = (token_dir(&world, "issuing"), world.path("away"));
     fs::rename(&here, &away).unwrap();
     assert_eq!(wish.approve(&client, "bob/1").unwrap().state(), RequestState::Authorized);
-    daemon.kill();
+    end(daemon);
     let before = world.entries();
     let (index, iat, _) = Ledger::of(&before).authorized[&wish.id()];
     assert_eq!(index, before.len() - 1, "the authorization is the last that happened");

@@ -11,9 +11,11 @@ use std::{
 
 use breakglass::{grpc::v1::RequestState, jose::Typ};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use testkit::wait_for;
 
 use crate::{
+    client::wait,
     daemon::get,
     world::{DEADLINE, World},
 };
@@ -126,6 +128,42 @@ fn sigterm_lets_calls_finish_and_leaves_a_whole_log() {
     assert!(fs::metadata(&wal).map_or(0, |wal| wal.len()) == 0, "an orderly end leaves one whole file");
 }
 
+/// Nothing is signed that is not under a signed checkpoint: without the log's key a request waits, too.
+#[test]
+fn promise_4_a_log_key_that_goes_away_holds_a_request_up() {
+    let world = World::new();
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let wish = world.wish(json!({"ttl": 300}));
+    wish.file(&client).unwrap();
+    wish.approve(&client, "alice/1").unwrap();
+    let (here, away) = (token_dir(&world, "log"), world.path("away"));
+    fs::rename(&here, &away).unwrap();
+    assert_eq!(wish.approve(&client, "bob/1").unwrap().state(), RequestState::Authorized);
+    let error = client.redeem(&wish.statement("erin/file", Typ::Redeem), 1500).unwrap_err();
+    assert_eq!(error.reason, "NOT_ISSUED_YET");
+    fs::rename(&away, &here).unwrap();
+    world.verify(&wish.redeem(&client).unwrap()).unwrap();
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_database_that_another_program_holds_is_said_to_be_busy_and_nothing_latches() {
+    let world = World::new();
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let options = SqliteConnectOptions::new().filename(world.database());
+    let mut other = wait(options.connect()).unwrap();
+    wait(sqlx::query("BEGIN IMMEDIATE").execute(&mut other)).unwrap();
+    let wish = world.wish(json!({}));
+    assert_eq!(wish.file(&client).unwrap_err().reason, "LOG_BUSY");
+    wait(sqlx::query("ROLLBACK").execute(&mut other)).unwrap();
+    wait(other.close()).unwrap();
+    world.verify(&wish.grant_all(&client).unwrap()).unwrap();
+    assert!(daemon.stop().success());
+    assert!(world.replay(&world.entries()).unwrap().is_complete());
+}
+
 /// A small file system of its own, if this machine lets us.
 struct Disk(PathBuf);
 
@@ -193,14 +231,14 @@ fn promise_4_a_full_disk_issues_nothing_and_forgets_nothing() {
     };
     readiness(503);
 
-    fs::remove_file(ballast).unwrap();
+    fs::remove_file(&ballast).unwrap();
     wish.approve(&client, "bob/1").unwrap();
     world.verify(&wish.redeem(&client).unwrap()).unwrap();
     assert_eq!(issued.redeem(&client).unwrap(), jwt);
     readiness(200);
     assert!(daemon.stop().success());
     let entries = world.entries();
-    assert!(entries.starts_with(&before));
+    assert!(entries.starts_with(&before), "and it still has it");
     assert!(world.replay(&entries).unwrap().is_complete());
 }
 

@@ -28,6 +28,7 @@ mod kit;
 mod refusals;
 mod replay;
 mod secrets;
+mod setup;
 mod thief;
 mod tool;
 mod wish;

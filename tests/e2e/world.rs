@@ -172,7 +172,8 @@ fn signed(document: &Value) -> GeneralJws {
     GeneralJws { payload, signatures }
 }
 
-fn configure(dir: &Path, ports: Ports) {
+/// Writes a daemon's configuration into a directory.
+pub fn configure(dir: &Path, ports: Ports) {
     let Ports { grpc, http } = ports;
     let text = format!(
         r#"
@@ -203,17 +204,19 @@ pin_file = "log.pin"
     fs::write(dir.join("breakglassd.toml"), text).unwrap();
 }
 
-fn program(dir: &Path, hsm: &SoftHsm) -> Command {
+/// `breakglassd` with that configuration.
+pub fn program(dir: &Path, hsm: &SoftHsm) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_breakglassd"));
     command.arg("--config").arg(dir.join("breakglassd.toml")).envs([hsm.env()]).env_remove("RUST_LOG");
     command
 }
 
-fn run(dir: &Path, hsm: &SoftHsm, arguments: &[&str]) -> Output {
+pub fn run(dir: &Path, hsm: &SoftHsm, arguments: &[&str]) -> Output {
     program(dir, hsm).args(arguments).output().unwrap()
 }
 
-fn succeeds(output: &Output) {
+#[track_caller]
+pub fn succeeds(output: &Output) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
 }
