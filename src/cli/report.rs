@@ -71,7 +71,7 @@ fn hint(reason: &str) -> Option<&'static str> {
         }
         "CHARTER_MISMATCH" => "fetch the charter that is in force, and check its words with the custodians",
         "CLOCK_SKEW" => "set the clock of this machine; breakglass doctor shows the difference",
-        "PIV_SERVICE" => "start pcscd; where it listens elsewhere, PCSCLITE_CSOCK_NAME says so",
+        "PIV_NO_SERVICE" => "start pcscd; where it listens elsewhere, PCSCLITE_CSOCK_NAME says so",
         "DEVELOPMENT_CHARTER" => "for a test: verify --development",
         _ => return None,
     })

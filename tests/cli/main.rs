@@ -1,7 +1,10 @@
-//! The command line as people meet it: help, drafts, charters, errors and exit codes. No daemon, no hardware.
+//! The command line as people meet it: help, drafts, charters, errors and exit codes; and whole stories, with a daemon,
+//! SoftHSM and virtual YubiKeys.
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
 )]
 
@@ -10,3 +13,6 @@ mod config;
 mod help;
 mod keys;
 mod run;
+mod terminal;
+mod whole;
+mod world;

@@ -93,6 +93,22 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     })
 }
 
+/// A signature that does not verify would spoil the charter for good: better said now than when it comes into force.
+fn verified(out: &Path, loaded: &Loaded, begun: &GeneralJws) -> Result<()> {
+    for signature in &begun.signatures {
+        let kid = signature.header().kid;
+        let holder = loaded.rules.holder(&kid);
+        let verifies =
+            holder.is_some_and(|holder| signature.verify(&begun.payload, &holder.key, Typ::Charter).is_ok());
+        if !verifies {
+            let message =
+                format!("{} carries a signature by {kid} that does not verify: begin it anew", out.display());
+            return Err(Problem::unverified("SIGNATURE_INVALID", message).into());
+        }
+    }
+    Ok(())
+}
+
 fn target(args: &Args, loaded: &Loaded) -> PathBuf {
     match (&args.out, &loaded.statement) {
         (Some(out), _) => out.clone(),
@@ -113,6 +129,7 @@ fn existing(out: &Path, loaded: &Loaded) -> Result<GeneralJws> {
         return Ok(GeneralJws { payload: loaded.payload.clone(), signatures: Vec::new() });
     };
     if begun.payload == loaded.payload {
+        verified(out, loaded, &begun)?;
         return Ok(begun);
     }
     let message = format!("{} holds another charter: move it away, or give --out FILE", out.display());

@@ -20,6 +20,15 @@ const SHORT: usize = 10;
 /// One row of `breakglass list`.
 pub(crate) fn row(request: &v1::Request, reviewed: Option<&Reviewed<'_>>, now: i64) -> Vec<String> {
     let id: String = text::safe(&request.request_id).chars().take(SHORT).collect();
+    if request.jws.is_empty() {
+        // Of what has ended the daemon keeps no more than this.
+        return vec![
+            id,
+            state_name(request),
+            text::safe(&request.subject),
+            format!("profile {}", text::safe(&request.profile)),
+        ];
+    }
     let Some(reviewed) = reviewed else {
         return vec![id, state_name(request), "DOES NOT VERIFY under your charter".to_owned()];
     };
@@ -61,6 +70,9 @@ pub(crate) fn describe(request: &v1::Request, reviewed: &Reviewed<'_>, rules: &R
 pub(crate) fn json(request: &v1::Request, reviewed: Option<&Reviewed<'_>>) -> Value {
     let seconds = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
     let daemon = json!({
+        "subject": request.subject,
+        "client_id": request.client_id,
+        "profile": request.profile,
         "filed_at": seconds(request.filed_at),
         "deadline": seconds(request.deadline),
         "ended_at": seconds(request.ended_at),
@@ -80,7 +92,8 @@ pub(crate) fn json(request: &v1::Request, reviewed: Option<&Reviewed<'_>>) -> Va
     let mut value = json!({
         "request_id": request.request_id,
         "state": state_name(request),
-        "verified": reviewed.is_some(),
+        // Of what has ended nothing is left to verify.
+        "verified": if request.jws.is_empty() { None } else { Some(reviewed.is_some()) },
         "daemon": daemon,
     });
     if let (Some(reviewed), Some(members)) = (reviewed, value.as_object_mut()) {

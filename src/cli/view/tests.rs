@@ -107,6 +107,17 @@ fn a_list_says_which_requests_do_not_verify() {
         ..Default::default()
     };
     let reviewed = Reviewed::new(&rules, &request.jws, &id).unwrap();
-    let rows = vec![request::row(&request, Some(&reviewed), NOW), request::row(&request, None, NOW)];
+    let ended = v1::Request {
+        request_id: id.to_string(),
+        state: v1::RequestState::Lapsed.into(),
+        subject: "alice".into(),
+        profile: "db-read".into(),
+        ..Default::default()
+    };
+    let rows = vec![
+        request::row(&request, Some(&reviewed), NOW),
+        request::row(&request, None, NOW),
+        request::row(&ended, None, NOW),
+    ];
     insta::assert_snapshot!(crate::cli::text::table(&request::HEAD, &rows));
 }
