@@ -16,8 +16,8 @@ use crate::{
         replay::{Replay, WrongEntry},
     },
     jose::Digest,
-    store::ExportDirectory,
-    tlog::{Checkpoint, Frontier, leaf_hash},
+    store::{ExportDirectory, ExportReader},
+    tlog::Checkpoint,
 };
 
 /// Entries between two looks at the progress.
@@ -60,18 +60,18 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         "valid": true,
         "entries": audit.index,
         "checkpoint": head.as_ref().map(|head| json!({ "origin": head.origin, "size": head.size })),
-        "root": audit.frontier.root(),
+        "root": audit.replay.tree().root(),
         "genesis": genesis,
         "charter": digest,
         "events": audit.events,
+        "unchecked_snapshots": audit.replay.unchecked_snapshots(),
     });
     session.out.result(&result, || describe(&audit, head.as_ref(), genesis))
 }
 
-/// A replay with the tree of what was replayed.
+/// A replay with what is counted on the way.
 struct Audit {
     replay: Replay,
-    frontier: Frontier,
     index: u64,
     /// How many events of each type.
     events: BTreeMap<String, u64>,
@@ -79,7 +79,7 @@ struct Audit {
 
 impl Audit {
     fn new(genesis: Digest) -> Self {
-        Self { replay: Replay::new(genesis), frontier: Frontier::empty(), index: 0, events: BTreeMap::new() }
+        Self { replay: Replay::new(genesis), index: 0, events: BTreeMap::new() }
     }
 
     fn entry(&mut self, bytes: &[u8]) -> Result<()> {
@@ -88,7 +88,6 @@ impl Audit {
         let event = serde_json::to_value(&entry.event)?;
         let kind = event.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
         *self.events.entry(kind.to_owned()).or_default() += 1;
-        self.frontier.append(leaf_hash(bytes), |_, _| {});
         self.index += 1;
         Ok(())
     }
@@ -120,6 +119,7 @@ fn directory(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<Ch
         Problem::usage("EXPORT_MISSING", message)
     })?;
     let claimed = signed.unverified().clone();
+    foresee(export.read(claimed.clone()), &mut audit.replay);
     let mut reader = export.read(claimed.clone());
     while let Some(entries) = reader.next_batch()? {
         for entry in entries {
@@ -139,7 +139,34 @@ fn directory(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<Ch
         .context("the checkpoint is not signed by the log key of the log's charter")
 }
 
+/// Reads ahead what the log says of its own snapshots. What is wrong with it is found, and named, in the replay.
+fn foresee(mut reader: ExportReader, replay: &mut Replay) {
+    while let Ok(Some(entries)) = reader.next_batch() {
+        for entry in &entries {
+            replay.foresee(entry);
+        }
+    }
+}
+
 fn lines(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<()> {
+    // A pipe can be read once only.
+    if path.is_file() {
+        each_line(path, |line| {
+            audit.replay.foresee(line);
+            Ok(())
+        })?;
+    }
+    each_line(path, |line| {
+        audit.entry(line)?;
+        if audit.index.is_multiple_of(STEP) {
+            session.out.progress(&format!("  {} entries", audit.index))?;
+        }
+        Ok(())
+    })?;
+    audit.complete()
+}
+
+fn each_line(path: &Path, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let place = || format!("{} could not be read", path.display());
     let file = std::fs::File::open(path)
         .map_err(|error| Problem::usage("FILE_UNREADABLE", format!("{}: {error}", place())))?;
@@ -152,24 +179,25 @@ fn lines(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<()> {
         let read =
             std::io::Read::take(&mut reader, limit).read_until(b'\n', &mut line).with_context(place)?;
         if read == 0 {
-            return audit.complete();
+            return Ok(());
         }
-        audit.entry(line.strip_suffix(b"\n").unwrap_or(&line))?;
-        if audit.index.is_multiple_of(STEP) {
-            session.out.progress(&format!("  {} entries", audit.index))?;
-        }
+        take(line.strip_suffix(b"\n").unwrap_or(&line))?;
     }
 }
 
 fn describe(audit: &Audit, head: Option<&Checkpoint>, genesis: Digest) -> String {
     let mut fields = Fields::default();
     fields.add("entries", format!("{}, the last of {}", audit.index, audit.replay.state().last()));
-    fields.add("root", audit.frontier.root().to_string());
+    fields.add("root", audit.replay.tree().root().to_string());
     match head {
         Some(head) => fields.add("checkpoint", format!("signed by the log key of {}", head.origin)),
         None => fields.add("checkpoint", "none: whether the end of the log was cut off cannot be told"),
     };
     fields.add("genesis", genesis.to_string());
+    if audit.replay.unchecked_snapshots() > 0 {
+        let count = audit.replay.unchecked_snapshots();
+        fields.add("unchecked", format!("{count} snapshots, because a pipe can be read once only"));
+    }
     fields.list("events", audit.events.iter().map(|(kind, count)| format!("{count:>6} {kind}")));
     format!("The log is right: every hash, every signature and every decision.\n{}", fields.render())
 }
