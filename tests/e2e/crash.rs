@@ -40,6 +40,8 @@ use crate::{
 /// What clients were told.
 #[derive(Default)]
 struct Told {
+    /// What was begun, whether an answer came or not.
+    begun: Vec<Wish>,
     filed: Vec<Wish>,
     approved: Vec<(RequestId, Digest)>,
     withdrawn: Vec<RequestId>,
@@ -140,6 +142,7 @@ fn work(world: &World, client: &Client, turn: usize, told: &Mutex<Told>) -> Clie
 }
 
 fn one(wish: &Wish, client: &Client, round: usize, told: &Mutex<Told>) -> Result<(), ClientError> {
+    told.lock().unwrap().begun.push(wish.clone());
     wish.file(client)?;
     told.lock().unwrap().filed.push(wish.clone());
     if round % 5 == 4 {
@@ -154,6 +157,24 @@ fn one(wish: &Wish, client: &Client, round: usize, told: &Mutex<Told>) -> Result
     let jwt = wish.redeem(client)?;
     told.lock().unwrap().redeemed.push((wish.id(), jwt));
     Ok(())
+}
+
+/// Takes back what the power cut before left pending: a requester may have only so many open.
+fn tidy_up(client: &Client, told: &Mutex<Told>) {
+    let begun = std::mem::take(&mut told.lock().unwrap().begun);
+    for wish in begun {
+        let pending = match client.get(&wish.id().to_string()) {
+            Ok(request) => request.state() == RequestState::Pending,
+            Err(error) => {
+                assert_eq!(error.reason, "REQUEST_UNKNOWN", "it never arrived");
+                false
+            }
+        };
+        if pending {
+            wish.withdraw(client).unwrap();
+            told.lock().unwrap().withdrawn.push(wish.id());
+        }
+    }
 }
 
 /// The number of entries as another process sees it, without any lock of the daemon's.
@@ -180,6 +201,7 @@ fn random(below: u8) -> u8 {
 /// One life of the daemon: load, and a power cut once the log has grown by so much, or after a while.
 fn life(world: &World, round: usize, told: &Mutex<Told>) {
     let daemon = world.start();
+    tidy_up(&world.client("erin/file"), told);
     let mut watcher = Watcher::new(world);
     let start = watcher.size();
     thread::scope(|scope| {

@@ -11,14 +11,16 @@ use breakglass::{
     grpc::v1::RequestState,
     jose::{Digest, Signature, Typ},
     store::{SqliteStore, StoreOptions},
+    tlog::{Frontier, leaf_hash},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use testkit::wait_for;
 
 use crate::{
     client::wait,
     kit,
     wish::Wish,
-    world::{World, canonical},
+    world::{DEADLINE, World, canonical},
 };
 
 /// Hashes and all that was signed over them: the daemon makes new ones.
@@ -204,4 +206,45 @@ fn a_rollback_without_a_trace_is_convicted_by_a_checkpoint_kept_elsewhere() {
         root
     });
     assert_ne!(kept_elsewhere.lines().nth(2).unwrap(), root.to_string(), "the log is another one");
+}
+
+/// A snapshot is a cache that the log names by its digest. A thief can write both; the fold of the log, done again in
+/// the background, says that they are not true, and nothing is decided any more.
+#[test]
+fn a_snapshot_that_somebody_wrote_latches_the_daemon() {
+    let world = World::new();
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let denied = world.wish(json!({}));
+    denied.file(&client).unwrap();
+    denied.deny(&client, "alice/1").unwrap();
+    assert!(daemon.stop().success());
+    let entries = world.entries();
+    let honest = world.replay(&entries).unwrap().state().to_snapshot().unwrap();
+    let mut state: Value = serde_json::from_slice(&honest).unwrap();
+    assert_eq!(
+        state["closed"].as_array_mut().map(std::mem::take).unwrap().len(),
+        1,
+        "the denial is forgotten"
+    );
+    let (bytes, size) = (canonical(&state), entries.len());
+    let mut tree = Frontier::empty();
+    entries.iter().for_each(|entry| tree.append(leaf_hash(entry), |_, _| {}));
+    let (root, digest) = (Digest::from_bytes(*tree.root().as_bytes()), Digest::of(&bytes));
+    let taken = Event::SnapshotTaken { size: size as u64, root, digest };
+    let row =
+        [root.as_bytes().as_slice(), digest.as_bytes(), &bytes].map(|bytes| format!("x'{}'", hex(bytes)));
+    world.sql(&insert(&entries, 0, taken));
+    world.sql(&format!(
+        "{FORGET}INSERT INTO snapshot (size, root, digest, bytes) VALUES ({size}, {});",
+        row.join(", ")
+    ));
+
+    let _daemon = world.start();
+    let client = world.client("erin/file");
+    let latched = wait_for("the daemon to latch", DEADLINE, || {
+        Some(client.daemon().unwrap().latched).filter(|why| !why.is_empty())
+    });
+    assert!(latched.contains("differs from the fold of the log"), "{latched}");
+    assert_eq!(denied.file(&client).unwrap_err().reason, "LATCHED", "it is not filed again");
 }
