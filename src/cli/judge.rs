@@ -9,6 +9,7 @@ use super::{
     Session, clock,
     daemon::{Daemon, state_name},
     device::{self, Custodian, DeviceArgs},
+    exit::Problem,
     id::IdArg,
     review::Reviewed,
     setup::Setup,
@@ -32,6 +33,7 @@ pub(super) fn run(id: &IdArg, device: &DeviceArgs, verdict: Verdict, session: &m
     let daemon = setup.connect()?;
     let id = daemon.resolve(id)?;
     let request = daemon.get(&id)?;
+    open(&request, verdict)?;
     let reviewed = Reviewed::new(&setup.charter, &request.jws, &id)?;
     let now = clock::now();
     session.out.say(view::grant::describe(&reviewed, &setup.charter, now))?;
@@ -49,6 +51,16 @@ pub(super) fn run(id: &IdArg, device: &DeviceArgs, verdict: Verdict, session: &m
         "verdict": word(verdict),
     });
     session.out.result(&result, || outcome(&after, verdict, &setup.charter))
+}
+
+/// Nobody is asked for a PIN and a touch for a request that has ended; of one that ended, not even its bytes are kept.
+fn open(request: &v1::Request, verdict: Verdict) -> Result<()> {
+    if request.state() == v1::RequestState::Pending {
+        return Ok(());
+    }
+    let (id, state) = (text::safe(&request.request_id), state_name(request));
+    let message = format!("request {id} is {state}: there is nothing to {} any more", word(verdict));
+    Err(Problem::refused("WRONG_STATE", message).into())
 }
 
 /// `approve` or `deny`.

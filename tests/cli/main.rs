@@ -1,5 +1,5 @@
 //! The command line as people meet it: help, drafts, charters, errors and exit codes; and whole stories, with a daemon,
-//! SoftHSM and virtual YubiKeys.
+//! SoftHSM and virtual YubiKeys (`whole` what everybody does, `live` what goes wrong at night).
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@ mod charter;
 mod config;
 mod help;
 mod keys;
+mod live;
 mod run;
 mod terminal;
 mod whole;

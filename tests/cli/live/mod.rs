@@ -1,0 +1,12 @@
+//! The command line at work: a real `breakglassd`, and virtual YubiKeys behind a real pcscd, from the ceremony on.
+
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stand outside test functions, which clippy's exception covers"
+)]
+
+mod night;
+mod terminal;
+mod world;
+mod yubikey;
