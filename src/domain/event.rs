@@ -34,15 +34,11 @@ impl Entry {
     /// Parses the stored bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, JoseError> {
         let entry: Self = json::parse(bytes, MAX_ENTRY_BYTES)?;
-        entry.check_version()?;
-        Ok(entry)
-    }
-
-    pub(super) fn check_version(&self) -> Result<(), JoseError> {
-        if self.v == 1 {
-            return Ok(());
+        if entry.v == 1 {
+            Ok(entry)
+        } else {
+            Err(JoseError::JsonShape { detail: format!("entry version {} is unknown", entry.v) })
         }
-        Err(JoseError::JsonShape { detail: format!("entry version {} is unknown", self.v) })
     }
 
     /// The bytes to store.

@@ -9,9 +9,8 @@ use super::{
     charter::Charter,
     command::{Command, Context},
     decide::decide,
-    event::{Actor, Entry, Event, Failure, MAX_ENTRY_BYTES},
+    event::{Actor, Entry, Event, Failure},
     evidence::Evidence,
-    exact,
     id::InstanceId,
     refusal::Refusal,
     state::State,
@@ -137,8 +136,7 @@ impl Replay {
             let cut = self.cut()?;
             self.snapshots.insert(self.state.size(), Some(cut));
         }
-        let entry: Entry = exact::parse(bytes, MAX_ENTRY_BYTES)?;
-        entry.check_version()?;
+        let entry = Entry::parse(bytes)?;
         self.check(&entry)?;
         self.state.evolve(&entry)?;
         self.tree.append(leaf_hash(bytes), |_, _| ());

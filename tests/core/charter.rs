@@ -352,3 +352,29 @@ fn a_statement_over_a_charter_is_not_its_payload_alone() {
     let digest = Digest::of(&jws.payload);
     assert!(Charter::genesis(jws, digest).is_err());
 }
+
+/// A charter that nobody can have meant, made to keep its reader busy: it is refused, or judged, in bounded time.
+#[test]
+fn a_hostile_charter_does_not_keep_its_reader_busy() {
+    let mut hostile = document();
+    let names: Vec<String> = (0..48).map(|n| format!("p{n:02}")).collect();
+    let person = |(n, name): (usize, &String)| {
+        json!({"id": name, "name": name, "roles": ["custodian", "requester"],
+            "term": {"from": NOW - 3_600 + i64::try_from(n).unwrap()},
+            "devices": [device(&format!("{name}/1"), 1_000 + u32::try_from(n).unwrap())]})
+    };
+    hostile["persons"].as_array_mut().unwrap().extend(names.iter().enumerate().map(person));
+    // Each of twelve branches is one of all: 924 ways to choose six of them, and every one has to be tried.
+    let branch = json!({"threshold": 1, "of": names});
+    let formula = json!({"threshold": 6, "of": vec![branch; 12]});
+    let profile =
+        |n: usize| patch(hostile["profiles"][0].clone(), json!({"id": format!("h{n}"), "quorum": formula}));
+    let profiles: Vec<Value> = (0..4).map(profile).collect();
+    hostile["issuing_keys"][0]["profiles"] =
+        json!(["careful", "db-read", "db-write", "h0", "h1", "h2", "h3"]);
+    hostile["profiles"].as_array_mut().unwrap().extend(profiles);
+    let started = std::time::Instant::now();
+    let error = Rules::parse(&payload(&hostile)).unwrap_err();
+    println!("{} after {:?}: {}", error.reason(), started.elapsed(), words(&error));
+    assert!(["CHARTER_CONTENT", "CHARTER_UNSATISFIABLE"].contains(&error.reason()), "{}", words(&error));
+}
