@@ -229,7 +229,9 @@ fn a_snapshot_that_somebody_wrote_latches_the_daemon() {
     );
     let (bytes, size) = (canonical(&state), entries.len());
     let mut tree = Frontier::empty();
-    entries.iter().for_each(|entry| tree.append(leaf_hash(entry), |_, _| {}));
+    for entry in &entries {
+        tree.append(leaf_hash(entry), |_, _| {});
+    }
     let (root, digest) = (Digest::from_bytes(*tree.root().as_bytes()), Digest::of(&bytes));
     let taken = Event::SnapshotTaken { size: size as u64, root, digest };
     let row =
