@@ -2,12 +2,13 @@
 //!
 //! Invariants: one at a time and with nobody else in the module, because generation under session churn fails and
 //! leaves halves behind; a failed attempt is swept by its label and its random `CKA_ID`, so nothing older can be hit; a
-//! key is only handed out once its attributes and a canary signature were checked.
+//! key is only handed out once its attributes and a canary signature were checked, the second time on a module that has
+//! read everything anew. What a device hides from the sweep stays, is in no charter, and shows in the inventory.
 //! Spec: PKCS #11 v3.0 section 5.18.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use rand_core::CryptoRng;
 
@@ -15,7 +16,8 @@ use super::attributes::AttributeReport;
 use super::canary::{CANARY, canary_digest};
 use super::error::HsmError;
 use super::fault::{Attempt, Remedy};
-use super::lookup::{PublicHalf, private_objects, public_objects, read_bytes};
+use super::lookup::{PublicHalf, private_objects, public_objects};
+use super::module::lock;
 use super::names::KeyName;
 use super::open::Open;
 use super::template::{self, Algorithm, ID_LEN, KeyId};
@@ -25,7 +27,7 @@ use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
 /// How often generation is tried. Measured on `SoftHSM`: while other threads or processes open and close sessions, it
 /// fails now and then with `CKR_TEMPLATE_INCONSISTENT`, which means nothing, or makes a key without the attributes that
 /// were asked for.
-const TRIES: u8 = 5;
+const TRIES: usize = 5;
 
 fn worth_another(error: &HsmError) -> bool {
     matches!(error, HsmError::Fault { .. } | HsmError::Unavailable { .. } | HsmError::WeakKey { .. })
@@ -97,7 +99,7 @@ impl Pkcs11Token {
             }
             Ok(())
         })?;
-        self.forget_key(kid);
+        lock(&self.keys).forget(kid);
         tracing::info!(name: "hsm.key.destroy", device = %self.name(), %kid);
         Ok(())
     }
@@ -119,48 +121,72 @@ impl Pkcs11Token {
             };
             return Err(HsmError::Unsupported { device: self.name(), what });
         }
-        let mut id: KeyId = [0; ID_LEN];
-        rng.fill_bytes(&mut id);
-        let mut tries = TRIES;
+        let mut failed = Vec::new();
         loop {
-            tries -= 1;
-            // A failed generation is mostly nobody's fault; only if none of the tries works, the module may be to blame.
-            let highest = if tries == 0 { Remedy::Module } else { Remedy::Session };
-            match self.generate_swept(algorithm, name, &id, highest) {
+            // Each try has its own id, so that what an earlier one left can never be taken for a half of this key.
+            let mut id: KeyId = [0; ID_LEN];
+            rng.fill_bytes(&mut id);
+            match self.generate_checked(algorithm, name, &id) {
                 Ok((public, report)) => {
                     tracing::info!(name: "hsm.key.generate", device = %self.name(), label = %name, kid = %public.name());
-                    self.remember_key(&public.name());
+                    lock(&self.keys).remember(&public.name());
+                    if !failed.is_empty() {
+                        // What was out of sight when its own try was swept may be in sight now.
+                        self.sweep(name, &failed);
+                    }
                     return Ok((public, report));
                 }
-                Err(error) if tries > 0 && worth_another(&error) => {
-                    tracing::warn!(name: "hsm.key.generate_again", device = %self.name(), label = %name, ?error);
+                Err(error) => {
+                    tracing::warn!(name: "hsm.key.generate_failed", device = %self.name(), label = %name, ?error);
+                    failed.push(id);
+                    self.sweep(name, &failed);
+                    if failed.len() >= TRIES || !worth_another(&error) {
+                        return Err(error);
+                    }
                     if let HsmError::Unavailable { retry_after, .. } = error {
                         std::thread::sleep(retry_after);
                     }
                 }
-                Err(error) => return Err(error),
             }
         }
     }
 
-    fn generate_swept(
+    /// Generates, checks, and checks again after the module has read everything anew. Measured on `SoftHSM`: with another
+    /// process at the token, a key can be whole in this process's view and a nameless fragment on disk.
+    fn generate_checked(
         &self,
         algorithm: Algorithm,
         name: &KeyName,
         id: &KeyId,
-        highest: Remedy,
     ) -> Result<(PublicHalf, AttributeReport), HsmError> {
-        self.run_alone("C_GenerateKeyPair", highest, |open| {
-            // An earlier try may have got half-way.
-            sweep(open.session, name, id)?;
-            let made = generate_once(open, algorithm, name, id);
-            if made.is_err()
-                && let Err(error) = sweep(open.session, name, id)
-            {
-                tracing::error!(name: "hsm.key.sweep_failed", device = %self.name(), label = %name, %error);
+        self.run_alone("C_GenerateKeyPair", Remedy::None, |open| generate_once(open, algorithm, name, id))?;
+        self.module.restart(&mut self.module.enter_alone()).map_err(|source| HsmError::Fault {
+            device: self.name(),
+            action: "C_Initialize",
+            source: source.into(),
+        })?;
+        self.run_alone("C_FindObjects", Remedy::Session, |open| check(open, algorithm, id))
+    }
+
+    /// Destroys what failed tries left: objects with our label and the random id of one of these tries, so nothing older.
+    fn sweep(&self, name: &KeyName, failed: &[KeyId]) {
+        // A module may have lost sight of what it made (measured on SoftHSM), so it reads everything anew first.
+        if let Err(error) = self.module.restart(&mut self.module.enter_alone()) {
+            tracing::warn!(name: "hsm.key.sweep_restart_failed", device = %self.name(), %error);
+        }
+        let swept = self.run_alone("C_DestroyObject", Remedy::Module, |open| {
+            for id in failed {
+                let ours = [Attribute::Label(name.as_str().as_bytes().to_vec()), Attribute::Id(id.to_vec())];
+                for object in open.session.find_objects(&ours)? {
+                    tracing::warn!(name: "hsm.key.sweep", device = %self.name(), label = %name);
+                    open.session.destroy_object(object)?;
+                }
             }
-            made
-        })
+            Ok(())
+        });
+        if let Err(error) = swept {
+            tracing::error!(name: "hsm.key.sweep_failed", device = %self.name(), label = %name, %error);
+        }
     }
 
     fn malformed(&self, problem: &'static str) -> HsmError {
@@ -175,19 +201,11 @@ fn generate_once(
     id: &KeyId,
 ) -> Result<(PublicHalf, AttributeReport), Attempt> {
     let session = open.session;
-    let before = session.find_objects(&[])?;
-    let made = session.generate_key_pair(
+    let (public, private) = session.generate_key_pair(
         &algorithm.generation(),
         &template::public(algorithm, name, id),
         &template::private(algorithm, name, id),
-    );
-    let (public, private) = match made {
-        Ok(halves) => halves,
-        Err(error) => {
-            sweep_shells(session, &before)?;
-            return Err(error.into());
-        }
-    };
+    )?;
     let checked = check(open, algorithm, id);
     if checked.is_err() {
         // The sweep finds them too, unless finding is what failed.
@@ -243,32 +261,4 @@ fn prove(session: &Session, private: ObjectHandle, key: &PublicHalf) -> Result<O
         }
     };
     Ok(verified)
-}
-
-/// Destroys what a failed generation leaves without any name: objects that were not there before it, in a module that
-/// nobody else in this process was using, and that have neither label nor id nor curve, so that they hold no key.
-fn sweep_shells(session: &Session, before: &[ObjectHandle]) -> Result<(), cryptoki::error::Error> {
-    for object in session.find_objects(&[])? {
-        let nameless =
-            |kind| read_bytes(session, object, kind).map(|bytes| bytes.is_none_or(|bytes| bytes.is_empty()));
-        if !before.contains(&object)
-            && nameless(AttributeType::Label)?
-            && nameless(AttributeType::Id)?
-            && nameless(AttributeType::EcParams)?
-        {
-            tracing::warn!(name: "hsm.key.sweep", "an empty object that a failed generation left is destroyed");
-            session.destroy_object(object)?;
-        }
-    }
-    Ok(())
-}
-
-/// Destroys what carries both our label and this attempt's random id.
-fn sweep(session: &Session, name: &KeyName, id: &KeyId) -> Result<(), cryptoki::error::Error> {
-    let ours = [Attribute::Label(name.as_str().as_bytes().to_vec()), Attribute::Id(id.to_vec())];
-    for object in session.find_objects(&ours)? {
-        tracing::warn!(name: "hsm.key.sweep", label = %name, "a half-made key is destroyed");
-        session.destroy_object(object)?;
-    }
-    Ok(())
 }

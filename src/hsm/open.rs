@@ -18,25 +18,44 @@ use super::pool::Pooled;
 use super::token::Pkcs11Token;
 use crate::jose::Digest;
 
-/// How often a key that was here may be looked for in vain, each time up to a re-initialisation, until its absence is taken
-/// for an answer. Measured: `SoftHSM` loses sight of an object for a while when another process uses the token.
-const MISSES: u8 = 30;
+/// In how many initialisations of the module a key that was here may be looked for in vain until its absence is taken for an
+/// answer. Measured: `SoftHSM` loses sight of an object for a while when another process uses the token.
+const MISSES: u8 = 5;
 
-/// Handles of private keys, valid for one initialisation and one login, and names of keys that were here once, each with
-/// the number of times that it was missed since.
+/// Handles of private keys, valid for one initialisation and one login, and keys that were here once.
 #[derive(Default)]
 pub(crate) struct Keys {
     pub(crate) generation: u64,
     pub(crate) handles: HashMap<Digest, ObjectHandle>,
-    pub(crate) seen: HashMap<Digest, u8>,
+    seen: HashMap<Digest, Missed>,
+}
+
+/// How often a key that was here has been missed since, and in which initialisation last.
+#[derive(Default)]
+struct Missed {
+    times: u8,
+    generation: u64,
 }
 
 impl Keys {
-    /// Whether the absence of this key is a fault: it was here, and has not been missed for long.
-    fn misses(&mut self, name: &Digest) -> bool {
-        let Some(misses) = self.seen.get_mut(name) else { return false };
-        *misses += 1;
-        let expected = *misses < MISSES;
+    /// The key is here: from now on its absence is a fault.
+    pub(crate) fn remember(&mut self, name: &Digest) {
+        self.seen.insert(*name, Missed::default());
+    }
+
+    /// The key was destroyed on purpose: its absence is no fault.
+    pub(crate) fn forget(&mut self, name: &Digest) {
+        self.handles.remove(name);
+        self.seen.remove(name);
+    }
+
+    /// Whether the absence of this key is a fault: it was here, and was not missed too often.
+    fn misses(&mut self, name: &Digest, generation: u64) -> bool {
+        let Some(missed) = self.seen.get_mut(name) else { return false };
+        if missed.generation != generation {
+            *missed = Missed { times: missed.times + 1, generation };
+        }
+        let expected = missed.times < MISSES;
         if !expected {
             self.seen.remove(name);
         }
@@ -85,13 +104,13 @@ impl<'a> Open<'a> {
             Lookup::Found(handle) => {
                 let mut keys = lock(&self.token.keys);
                 keys.handles.insert(*name, handle);
-                keys.seen.insert(*name, 0);
+                keys.remember(name);
                 Ok(handle)
             }
             Lookup::Nothing => {
                 let error = HsmError::KeyNotFound { device: self.token.name(), kid: name.to_string() };
                 self.still_there()?;
-                Err(if lock(&self.token.keys).misses(name) {
+                Err(if lock(&self.token.keys).misses(name, self.generation) {
                     Attempt::Gone(error)
                 } else {
                     Attempt::Final(error)
@@ -118,5 +137,29 @@ impl<'a> Open<'a> {
             }
         }
         Ok(usable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_here_is_missed_for_a_while() {
+        let (here, never) = (Digest::of(b"here"), Digest::of(b"never"));
+        let mut keys = Keys::default();
+        assert!(!keys.misses(&never, 1), "an answer at once");
+        keys.remember(&here);
+        for generation in 1..u64::from(MISSES) {
+            for _ in 0..100 {
+                assert!(keys.misses(&here, generation), "a fault, however often one initialisation is asked");
+            }
+        }
+        assert!(!keys.misses(&here, 99), "an answer in the end");
+        assert!(!keys.misses(&here, 100));
+        keys.remember(&here);
+        assert!(keys.misses(&here, 101), "a fault again, once it was seen again");
+        keys.forget(&here);
+        assert!(!keys.misses(&here, 102), "an answer, once it was destroyed");
     }
 }

@@ -23,7 +23,6 @@ use super::pool::{Lease, Pool, Pooled};
 use super::reinit::ReinitLimit;
 use super::report::DeviceDescription;
 use super::select::{find_and_describe, select};
-use crate::jose::Digest;
 
 /// How a token is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,18 +252,6 @@ impl Pkcs11Token {
 
     fn forget_handles(&self) {
         lock(&self.keys).handles.clear();
-    }
-
-    /// A key was generated: from now on its absence is a fault.
-    pub(crate) fn remember_key(&self, name: &Digest) {
-        lock(&self.keys).seen.insert(*name, 0);
-    }
-
-    /// A key was destroyed on purpose: its absence is no fault from now on.
-    pub(crate) fn forget_key(&self, name: &Digest) {
-        let mut keys = lock(&self.keys);
-        keys.handles.remove(name);
-        keys.seen.remove(name);
     }
 
     pub(crate) fn name(&self) -> String {

@@ -114,6 +114,13 @@ impl Thief {
         session
     }
 
+    /// `C_Finalize` and `C_Initialize` behind the program's back, so that the module reads everything anew.
+    pub fn restart_module(self) {
+        let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+        self.pkcs11.clone().finalize().unwrap();
+        self.pkcs11.initialize(args).unwrap();
+    }
+
     /// The only private key.
     pub fn private_key(session: &Session) -> ObjectHandle {
         let found = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap();

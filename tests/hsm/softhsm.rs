@@ -60,7 +60,6 @@ on_device!(
     finds_a_new_key_after_a_logout,
     survives_a_lost_device,
     signs_for_many_threads,
-    signs_for_many_threads_through_logouts,
     refuses_a_wrong_pin,
     never_retries_a_pin,
     answers_for_unknown_keys,

@@ -174,32 +174,6 @@ pub fn signs_for_many_threads(device: &mut dyn Device) {
     });
 }
 
-/// A logout in the middle of all that costs nobody a signature.
-pub fn signs_for_many_threads_through_logouts(device: &mut dyn Device) {
-    let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
-    let thief = Thief::at(device, "issuing");
-    std::thread::scope(|scope| {
-        for thread in 0..4_u8 {
-            let token = &token;
-            scope.spawn(move || {
-                for turn in 0..20 {
-                    let digest = Digest::of(&[thread, turn]);
-                    // A logout can hit every rung of one call's ladder; what may not happen is that it stays broken.
-                    let signature = wait_for("a signature between logouts", HEALING, || {
-                        token.sign_es256(&key.thumbprint(), digest.as_bytes()).ok()
-                    });
-                    key.verify(&[thread, turn], &signature).unwrap();
-                }
-            });
-        }
-        for _ in 0..10 {
-            let _ = thief.session().logout();
-        }
-    });
-    sign_and_verify(&token, &key, b"in the end");
-}
-
 /// A wrong PIN is refused with its own reason, and is not tried a second time.
 pub fn refuses_a_wrong_pin(device: &mut dyn Device) {
     drop(fresh_token(device, "issuing"));
