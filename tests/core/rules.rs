@@ -194,6 +194,20 @@ fn a_quorum_that_grew_old_can_be_renewed() {
     assert_eq!(log.authorization(&id).iat, NOW + 201);
 }
 
+/// 120 s after the newest approval, and not one more: strict verifiers allow no later `iat` but for skew.
+#[test]
+fn approvals_are_minted_on_for_two_minutes() {
+    for (late, minted) in [(120, true), (121, false)] {
+        let mut log = log();
+        let id = pending(&mut log);
+        let payload = bytes(&grant(&log.charter()));
+        log.approve(&id, "alice/1", NOW).unwrap();
+        let bobs = key("bob/1").state(Typ::Approval, &payload, NOW + 1);
+        log.submit(&payload, bobs, NOW + 1 + late).unwrap();
+        assert_eq!(log.state.request(&id).unwrap().state() == "authorized", minted, "{late}");
+    }
+}
+
 #[test]
 fn a_fresh_approval_that_is_not_needed_does_not_keep_an_old_quorum_from_renewal() {
     // alice and bob of the first branch are complete but old; carol's fresh approval belongs to the second.
