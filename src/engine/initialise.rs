@@ -25,7 +25,7 @@ pub async fn initialise(
     let command = Command::Adopt { charter: Box::new(charter), evidence };
     let actor = Actor::Daemon { instance: instance.clone() };
     let events = decide(&State::default(), &command, &Context { now, index: 0, instance })?;
-    let entries = queue::entries(&actor, now, &events)?;
+    let entries = queue::entries(&actor, now, events)?;
     let bytes: Vec<Vec<u8>> = entries.into_iter().map(|(_, bytes)| bytes).collect();
     store.append(0, &bytes).await.map_err(EngineError::Log)
 }

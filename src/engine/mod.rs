@@ -34,7 +34,7 @@ pub use start::{Options, Running};
 use crate::{
     domain::{
         Command, State,
-        event::{Actor, Event},
+        event::Actor,
         id::{InstanceId, RequestId},
         time::Timestamp,
     },
@@ -65,8 +65,6 @@ pub struct Decided {
     pub index: u64,
     /// The time of its entries.
     pub at: Timestamp,
-    /// What happened.
-    pub events: Vec<Event>,
 }
 
 type Reply = oneshot::Sender<Result<Decided, EngineError>>;
@@ -206,9 +204,12 @@ impl Engine {
                 if state != "authorized" {
                     return state;
                 }
-                match changes.recv().await {
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return state,
+                loop {
+                    match changes.recv().await {
+                        Ok(other) if other != id => {}
+                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => break,
+                        Err(broadcast::error::RecvError::Closed) => return state,
+                    }
                 }
             }
         };

@@ -36,7 +36,8 @@ pub(super) struct Queue {
 struct Batch {
     entries: Vec<Entry>,
     bytes: Vec<Vec<u8>>,
-    answers: Vec<(Reply, Decided)>,
+    /// Jobs that were accepted, with their answers; kept whole, because another daemon may turn out to have been faster.
+    answers: Vec<(Job, Decided)>,
 }
 
 impl Queue {
@@ -67,22 +68,15 @@ impl Queue {
                 refuse_all(jobs.into_iter().map(|job| job.reply), || EngineError::Latched(why.to_owned()));
                 return;
             }
-            let commands: Vec<_> = jobs.iter().map(|job| (job.actor.clone(), job.command.clone())).collect();
             let base = self.working.size();
             let batch = self.decide(jobs);
             match self.engine.shared.store.append(base, &batch.bytes).await {
                 Ok(()) => return self.publish(batch),
                 Err(AppendError::Conflict { .. }) => match self.catch_up().await {
-                    Ok(()) => {
-                        let replies = batch.answers.into_iter().map(|(reply, _)| reply);
-                        jobs = replies
-                            .zip(commands)
-                            .map(|(reply, (actor, command))| Job { actor, command, reply })
-                            .collect();
-                    }
+                    Ok(()) => jobs = batch.answers.into_iter().map(|(job, _)| job).collect(),
                     Err(error) => {
                         self.engine.shared.latch.close(format!("the log could not be followed: {error}"));
-                        return refuse_all(batch.answers.into_iter().map(|(reply, _)| reply), || {
+                        return refuse_all(batch.answers.into_iter().map(|(job, _)| job.reply), || {
                             EngineError::Stopping
                         });
                     }
@@ -101,7 +95,7 @@ impl Queue {
         let mut batch = Batch { entries: Vec::new(), bytes: Vec::new(), answers: Vec::new() };
         for job in jobs {
             match self.decide_one(&job, &mut batch) {
-                Ok(decided) => batch.answers.push((job.reply, decided)),
+                Ok(decided) => batch.answers.push((job, decided)),
                 Err(error) => {
                     let _gone = job.reply.send(Err(error));
                 }
@@ -124,7 +118,7 @@ impl Queue {
         let index = self.working.size();
         let instance = self.engine.shared.instance.clone();
         let events = decide(&self.working, &job.command, &Context { now, index, instance })?;
-        let fresh = entries(&job.actor, now, &events)?;
+        let fresh = entries(&job.actor, now, events)?;
         for (entry, bytes) in fresh {
             if let Err(inconsistent) = self.working.evolve(&entry) {
                 self.engine.shared.latch.close(format!("a decision contradicts the state: {inconsistent}"));
@@ -133,7 +127,7 @@ impl Queue {
             batch.entries.push(entry);
             batch.bytes.push(bytes);
         }
-        Ok(Decided { index, at: now, events })
+        Ok(Decided { index, at: now })
     }
 
     /// The batch is durable: now everybody may know.
@@ -152,8 +146,8 @@ impl Queue {
                 let _nobody_listens = self.engine.shared.changes.send(id);
             }
         }
-        for (reply, decided) in batch.answers {
-            let _gone = reply.send(Ok(decided));
+        for (job, decided) in batch.answers {
+            let _gone = job.reply.send(Ok(decided));
         }
     }
 
@@ -165,7 +159,7 @@ impl Queue {
         if matches!(error, AppendError::Broken(_)) {
             self.engine.shared.latch.close(error.to_string());
         }
-        refuse_all(batch.answers.into_iter().map(|(reply, _)| reply), || {
+        refuse_all(batch.answers.into_iter().map(|(job, _)| job.reply), || {
             EngineError::Log(match error {
                 AppendError::Full => AppendError::Full,
                 AppendError::Busy => AppendError::Busy,
@@ -201,17 +195,16 @@ fn refuse_all(replies: impl Iterator<Item = Reply>, error: impl Fn() -> EngineEr
 pub(super) fn entries(
     actor: &Actor,
     at: Timestamp,
-    events: &[Event],
+    events: Vec<Event>,
 ) -> Result<Vec<(Entry, Vec<u8>)>, EngineError> {
-    let encode = |event: &Event| {
+    let encode = |event: Event| {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(EngineError::Randomness)?;
-        let entry =
-            Entry { v: 1, at, actor: actor.clone(), salt: Nonce::from_random(salt), event: event.clone() };
+        let entry = Entry { v: 1, at, actor: actor.clone(), salt: Nonce::from_random(salt), event };
         let bytes = entry.to_bytes().map_err(Refusal::from)?;
         Ok((entry, bytes))
     };
-    events.iter().map(encode).collect()
+    events.into_iter().map(encode).collect()
 }
 
 /// The request that an event is about.
