@@ -21,7 +21,7 @@ use crate::{
     client::wait,
     kit,
     people::{People, Wish},
-    stats::memory,
+    stats::{memory, process_cpu},
     world::{World, now},
 };
 
@@ -77,8 +77,9 @@ pub struct Long {
     pub start: Duration,
     /// The daemon's memory in MiB then.
     pub rss: f64,
-    /// `breakglass audit verify`, and the most memory it took, in MiB.
+    /// `breakglass audit verify`, its processor time, and the most memory it took, in MiB.
     pub verify: Duration,
+    pub verify_cpu: Duration,
     pub verify_rss: f64,
 }
 
@@ -95,27 +96,28 @@ pub fn long(world: &World, entries: u64, jwe_bytes: usize) -> Long {
     let start = begun.elapsed();
     let rss = memory(daemon.process.id(), "status", "VmRSS");
     assert!(daemon.stop().success());
-    let (verify, verify_rss) = audit(world, &lines);
+    let (verify, verify_cpu, verify_rss) = audit(world, &lines);
     let bytes = fs::metadata(&lines).unwrap().len() - written;
-    Long { entries: written, bytes, start, rss, verify, verify_rss }
+    Long { entries: written, bytes, start, rss, verify, verify_cpu, verify_rss }
 }
 
-/// Runs the auditor's command on the lines: how long it took, and its most memory.
-fn audit(world: &World, lines: &Path) -> (Duration, f64) {
+/// Runs the auditor's command on the lines: how long it took, its processor time, and its most memory.
+fn audit(world: &World, lines: &Path) -> (Duration, Duration, f64) {
     let begun = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass"));
     command.args(["audit", "verify", "--genesis", &world.charter.digest().to_string()]).arg(lines);
     let mut auditor = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut most = 0.0_f64;
+    let (mut most, mut cpu) = (0.0_f64, Duration::ZERO);
     let status = loop {
         if let Some(status) = auditor.try_wait().unwrap() {
             break status;
         }
         most = most.max(memory(auditor.id(), "status", "VmHWM"));
+        cpu = process_cpu(auditor.id());
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(status.success(), "the auditor finds the log right");
-    (begun.elapsed(), most)
+    (begun.elapsed(), cpu, most)
 }
 
 /// Makes a log by the rules: every entry is one that the daemon would have written.

@@ -124,7 +124,8 @@ impl Report {
                 "entries": long.entries, "mean_entry_bytes": long.bytes / long.entries,
                 "start_s": round(start), "rss_after_start_mib": round(long.rss),
                 "audit_verify_s": round(verify), "audit_entries_per_second": rate.round(),
-                "audit_s_per_million": round(per_million), "audit_rss_mib": round(long.verify_rss),
+                "audit_s_per_million": round(per_million),
+                "audit_cpu_s": round(long.verify_cpu.as_secs_f64()), "audit_rss_mib": round(long.verify_rss),
             }),
         );
         self.at_most(&format!("start with {} entries to serving", long.entries), 0.5, start, " s");
