@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use zeroize::Zeroizing;
 
-use super::{exit::Problem, output::Out, text};
+use super::{exit::Problem, output::Out, terminal, text};
 use crate::{
     domain::{
         charter::{KeyKind, Role, Rules},
@@ -137,10 +136,7 @@ pub(crate) fn pin(file: Option<&Path>, prompt: &str) -> Result<Pin> {
     if let Some(file) = file {
         return Ok(Pin::from_file(file)?);
     }
-    let typed = rpassword::prompt_password(format!("{} ", text::safe(prompt)))
-        .map(Zeroizing::new)
-        .context("the PIN could not be asked for: there is no terminal")?;
-    Ok(Pin::new(typed.as_bytes())?)
+    Ok(Pin::new(&terminal::secret(&text::safe(prompt))?)?)
 }
 
 /// Asks a question that only a typed `yes` answers with yes.

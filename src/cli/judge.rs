@@ -123,7 +123,11 @@ pub(super) fn outcome(after: &v1::Request, verdict: Verdict, rules: &Rules) -> S
             let missing = quorums.map(|quorums| {
                 quorums.approve.missing_without(&reviewed.approvers(), &reviewed.permit.excluded)
             });
-            format!("still needed: {}", text::safe(&missing.unwrap_or_default()))
+            match missing.unwrap_or_default() {
+                // The quorum took so long that its newest approval is too old to mint on.
+                missing if missing.is_empty() => "one who has approved has to approve once more".to_owned(),
+                missing => format!("still needed: {}", text::safe(&missing)),
+            }
         }
         (v1::RequestState::Authorized | v1::RequestState::Issued, _) => {
             "the quorum is complete; the requester can redeem it".to_owned()

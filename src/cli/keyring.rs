@@ -89,15 +89,48 @@ impl Keyring {
         Grant::parse(&jws.payload).with_context(place)
     }
 
-    /// Forgets a request that was never filed.
+    /// Forgets a request that was never filed, or is long over.
     pub(crate) fn forget(&self, id: &RequestId) -> Result<()> {
         let folder = self.folder(id);
         fs::remove_dir_all(&folder).with_context(|| format!("{} could not be removed", folder.display()))
+    }
+
+    /// Removes the keys of requests whose token, if it was ever made, has expired: they can open nothing any more.
+    pub(crate) fn sweep(&self, now: i64) {
+        for id in self.ids() {
+            // What cannot be read is left for a person to look at.
+            if self.grant(&id).is_ok_and(|grant| grant.dead_after() < now) {
+                let _ = self.forget(&id);
+            }
+        }
     }
 
     /// The ids of all requests made here.
     pub(crate) fn ids(&self) -> Vec<RequestId> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{self, ALICE};
+
+    #[test]
+    fn keys_are_kept_until_they_can_open_nothing_any_more() {
+        let folder = testkit::temp_dir();
+        let keyring = Keyring::new(&folder.path().join("state"));
+        let rules = fixture::rules();
+        let (id, jws) = fixture::request(&fixture::grant(&rules), ALICE);
+        let (cnf, redeem) = (fixture::key(40), fixture::key(41));
+        keyring.keep(&id, &jws, &cnf, &redeem).unwrap();
+        assert!(keyring.keep(&id, &jws, &redeem, &cnf).is_err(), "never overwritten");
+        assert_eq!(keyring.redeem_key(&id).unwrap().public, redeem.public);
+        let over = keyring.grant(&id).unwrap().dead_after();
+        keyring.sweep(over);
+        assert_eq!(keyring.ids(), [id]);
+        keyring.sweep(over + 1);
+        assert!(keyring.ids().is_empty() && keyring.redeem_key(&id).is_err());
     }
 }

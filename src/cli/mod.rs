@@ -32,6 +32,7 @@ mod setup;
 mod show;
 mod statement;
 mod station;
+mod terminal;
 mod text;
 mod verify;
 mod view;

@@ -117,6 +117,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let filing = SignedGrant::verify(jws.clone(), &setup.charter)?;
     let id = filing.id();
     let keyring = Keyring::new(&setup.config.state_dir);
+    keyring.sweep(now);
     keyring.keep(&id, &jws, &cnf, &redeem_key)?;
     let filed = file(&daemon, &keyring, &filing, &jws)?;
     let told = Told { setup: &setup, profile, grant: &grant, keyring: &keyring };

@@ -17,7 +17,7 @@ use super::{
     Session, clock,
     daemon::{Daemon, state_name},
     device::{self, Custodian},
-    exit::Problem,
+    exit::{self, Exit, Problem},
     judge, list, report,
     review::Reviewed,
     setup::Setup,
@@ -87,9 +87,13 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     };
     let mut keys = Watch::new()?;
     loop {
-        if station.show_pending(session)? {
+        match station.show_pending(session) {
             // A custodian who is still here hears of what came in meanwhile.
-            station.serve_present(session);
+            Ok(true) => station.serve_present(session),
+            Ok(false) => {}
+            // The daemon may come back; who is at the station should see that it is not the station's fault.
+            Err(error) if exit::classify(&error).0 == Exit::Unavailable => station.say_away(&error, session),
+            Err(error) => return Err(error),
         }
         match keys.next(LOOK)? {
             Some(PivEvent::Plugged(key)) => {
@@ -155,6 +159,15 @@ impl Station<'_> {
         };
         session.out.say(format!("\nStation {}\n{shown}Plug in your YubiKey.", self.args.id))?;
         Ok(true)
+    }
+
+    /// Says once that the daemon is away.
+    fn say_away(&mut self, error: &anyhow::Error, session: &mut Session) {
+        let state = Some(vec![error.to_string()]);
+        if self.shown != state {
+            self.shown = state;
+            report::failure(&mut session.out, error);
+        }
     }
 
     fn serve_present(&mut self, session: &mut Session) {

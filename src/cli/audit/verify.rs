@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     cli::{Session, exit::Problem, id, setup, text::Fields},
     domain::{
-        event::{Entry, MAX_ENTRY_BYTES},
+        event::{Entry, Event, MAX_ENTRY_BYTES},
         replay::{Replay, WrongEntry},
     },
     jose::Digest,
@@ -74,7 +74,7 @@ struct Audit {
     replay: Replay,
     index: u64,
     /// How many events of each type.
-    events: BTreeMap<String, u64>,
+    events: BTreeMap<&'static str, u64>,
 }
 
 impl Audit {
@@ -85,9 +85,7 @@ impl Audit {
     fn entry(&mut self, bytes: &[u8]) -> Result<()> {
         let index = self.index;
         let entry = self.replay.next(bytes).map_err(|wrong| Self::named(index, bytes, wrong))?;
-        let event = serde_json::to_value(&entry.event)?;
-        let kind = event.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
-        *self.events.entry(kind.to_owned()).or_default() += 1;
+        *self.events.entry(kind(&entry.event)).or_default() += 1;
         self.index += 1;
         Ok(())
     }
@@ -200,4 +198,27 @@ fn describe(audit: &Audit, head: Option<&Checkpoint>, genesis: Digest) -> String
     }
     fields.list("events", audit.events.iter().map(|(kind, count)| format!("{count:>6} {kind}")));
     format!("The log is right: every hash, every signature and every decision.\n{}", fields.render())
+}
+
+/// The event's type, as it stands in the entry.
+const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::AttestationRecorded { .. } => "attestation_recorded",
+        Event::CharterAdopted { .. } => "charter_adopted",
+        Event::DaemonStarted { .. } => "daemon_started",
+        Event::RequestFiled { .. } => "request_filed",
+        Event::ApprovalRecorded { .. } => "approval_recorded",
+        Event::DenialRecorded { .. } => "denial_recorded",
+        Event::RequestDenied { .. } => "request_denied",
+        Event::RequestWithdrawn { .. } => "request_withdrawn",
+        Event::RequestLapsed { .. } => "request_lapsed",
+        Event::IssuanceAuthorized { .. } => "issuance_authorized",
+        Event::IssuanceTakenOver { .. } => "issuance_taken_over",
+        Event::TokenIssued { .. } => "token_issued",
+        Event::TokenReleased { .. } => "token_released",
+        Event::TokenExpired { .. } => "token_expired",
+        Event::IssuanceFailed { .. } => "issuance_failed",
+        Event::AttemptsRefused { .. } => "attempts_refused",
+        Event::SnapshotTaken { .. } => "snapshot_taken",
+    }
 }
