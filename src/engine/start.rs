@@ -30,6 +30,8 @@ use crate::{
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How many times over a snapshot may be due while the log keeps growing.
+const SNAPSHOT_PATIENCE: u64 = 9;
 /// Commands that may wait.
 const QUEUE: usize = 4_096;
 
@@ -196,7 +198,8 @@ async fn timer(
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut snapshot_at = engine.shared.store.size() + snapshot_every;
+    let mut seen = engine.shared.store.size();
+    let mut snapshot_at = seen.saturating_add(snapshot_every);
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return,
@@ -216,8 +219,12 @@ async fn timer(
         left.retain(other);
         let ripe: Vec<RequestId> = left.iter().copied().filter(|id| is_ripe(&engine, id, now)).collect();
         take_over(&engine, &ripe).await;
-        if engine.shared.store.size() >= snapshot_at {
-            snapshot_at = engine.shared.store.size() + snapshot_every;
+        let size = engine.shared.store.size();
+        // A snapshot writes out the whole state: it waits for a quiet moment, but not for ever.
+        let quiet = size == std::mem::replace(&mut seen, size);
+        let overdue = size >= snapshot_at.saturating_add(snapshot_every.saturating_mul(SNAPSHOT_PATIENCE));
+        if overdue || (quiet && size >= snapshot_at) {
+            snapshot_at = size.saturating_add(snapshot_every);
             report(snapshot::take(&engine).await, "snapshot");
         }
     }
