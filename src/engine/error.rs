@@ -43,8 +43,13 @@ pub enum EngineError {
     #[error("the signing device failed")]
     Hsm(#[from] HsmError),
     /// The token is not there yet, and the caller did not want to wait longer.
-    #[error("the request is {0}; its token is not there yet")]
-    NotYet(&'static str),
+    #[error("the request is {state}; its token is not there yet{}", setback.map(|s| format!(": {s}")).unwrap_or_default())]
+    NotYet {
+        /// The state of the request, in a word.
+        state: &'static str,
+        /// What holds it up, if anything failed.
+        setback: Option<super::Setback>,
+    },
     /// What was found at start does not fit together.
     #[error("the daemon cannot start: {0}")]
     Start(String),
@@ -65,7 +70,7 @@ impl EngineError {
             Self::Clock(_) => "CLOCK_REFUSED",
             Self::Randomness(_) => "NO_RANDOMNESS",
             Self::Hsm(error) => error.reason(),
-            Self::NotYet(_) => "NOT_ISSUED_YET",
+            Self::NotYet { .. } => "NOT_ISSUED_YET",
             Self::Start(_) => "START_REFUSED",
         }
     }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::{Engine, EngineError, blocking};
+use super::{Engine, EngineError, Setback, blocking};
 use crate::{
     domain::{
         Command,
@@ -72,18 +72,34 @@ pub(super) async fn run(engine: Engine, mut todo: mpsc::UnboundedReceiver<Reques
             running.spawn(async move {
                 let mut pause = FIRST_PAUSE;
                 while let Err(error) = attempt(&engine, id, &mut covered).await {
-                    tracing::warn!(request = %id, error = &error as &dyn std::error::Error, "issuance failed; trying again");
+                    let lasting = held_up(&engine, id, &error);
                     if engine.state_of(&id) != "authorized" || engine.latch().reason().is_some() {
                         break;
                     }
+                    // What only a person can heal is not asked for in haste.
+                    pause = if lasting { LONGEST_PAUSE } else { pause };
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                engine.shared.setbacks.forget(&id);
             });
         }
         while running.try_join_next().is_some() {}
     }
     while running.join_next().await.is_some() {}
+}
+
+/// Says what failed, and whether time alone will not heal it.
+fn held_up(engine: &Engine, id: RequestId, error: &EngineError) -> bool {
+    let setback = Setback::of(error);
+    let is_news = engine.shared.setbacks.note(id, setback);
+    let (error, reason) = (error as &dyn std::error::Error, setback.reason);
+    if setback.lasting && is_news {
+        tracing::error!(request = %id, reason, error, "issuance failed, and this does not heal by itself: look at the signing device");
+    } else {
+        tracing::warn!(request = %id, reason, error, "issuance failed; trying again");
+    }
+    setback.lasting
 }
 
 /// What is needed to sign, taken from the durable state.

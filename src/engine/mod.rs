@@ -15,6 +15,7 @@ mod latch;
 mod queue;
 mod recheck;
 mod requests;
+mod setback;
 mod snapshot;
 mod start;
 
@@ -29,6 +30,7 @@ pub use clock::{Clock, ClockFault, SystemClock};
 pub use error::EngineError;
 pub use initialise::initialise;
 pub use latch::Latch;
+pub use setback::Setback;
 pub use start::{Options, Running};
 
 use crate::{
@@ -93,6 +95,7 @@ struct Shared {
     changes: broadcast::Sender<RequestId>,
     checkpoint: watch::Sender<Option<SignedCheckpoint>>,
     latch: Latch,
+    setbacks: setback::Setbacks,
 }
 
 impl std::fmt::Debug for Engine {
@@ -214,6 +217,12 @@ impl Engine {
             }
         };
         tokio::time::timeout(longest, watch).await.unwrap_or_else(|_| self.state_of(&id))
+    }
+
+    /// What failed at the last attempt to sign for a request that is authorized.
+    #[must_use]
+    pub fn setback(&self, id: &RequestId) -> Option<Setback> {
+        self.shared.setbacks.of(id)
     }
 
     /// The state of a request, in a word.

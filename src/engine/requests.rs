@@ -75,7 +75,7 @@ impl Engine {
         let signed = SignedAboutRequest::verify(Self::parse(jws)?, &*self.charter()?, Typ::Redeem)?;
         let id = signed.about().request_id;
         if let state @ ("pending" | "authorized") = self.wait_issued(id, wait.min(LONGEST_WAIT)).await {
-            return Err(EngineError::NotYet(state));
+            return Err(EngineError::NotYet { state, setback: self.setback(&id) });
         }
         self.submit(actor, Command::Redeem(Box::new(signed))).await?;
         let jwe = self.read(|state| match state.request(&id).map(crate::domain::request::Request::life) {

@@ -84,6 +84,7 @@ impl Running {
             verifier_key,
             changes: broadcast::Sender::new(4_096),
             latch: Latch::default(),
+            setbacks: super::setback::Setbacks::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
         let (issuer, todo) = issue::Issuer::new(&engine);

@@ -136,9 +136,15 @@ impl From<&EngineError> for ServiceError {
         let reason = error.reason();
         let kind = match error {
             EngineError::Refused(refusal) => return refused(refusal),
-            EngineError::NotYet(state) => {
-                return Self::new(Kind::FailedPrecondition, reason, error.to_string()).with("state", state);
+            EngineError::NotYet { state, setback } => {
+                let told =
+                    Self::new(Kind::FailedPrecondition, reason, error.to_string()).with("state", state);
+                return match setback {
+                    Some(setback) => told.with("cause", setback.reason),
+                    None => told,
+                };
             }
+            EngineError::Hsm(device) if !device.is_transient() => Kind::FailedPrecondition,
             EngineError::Overloaded
             | EngineError::Stopping
             | EngineError::Hsm(_)

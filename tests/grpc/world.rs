@@ -17,8 +17,8 @@ use breakglass::grpc::api;
 use breakglass::grpc::tls::Identity;
 use breakglass::grpc::v1;
 use breakglass::hsm::{
-    FileLogKey, KeyName, LogSigner as _, Pkcs11Module, Pkcs11Token, TokenOptions, TokenSelector, UserPin,
-    initialise_token,
+    FileLogKey, KeyName, LogSigner as _, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions,
+    TokenSelector, UserPin, initialise_token,
 };
 use breakglass::jose::{Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, b64, json};
 use breakglass::store::{SqliteStore, StoreOptions};
@@ -46,10 +46,28 @@ pub fn with_world<F: Future<Output = ()>>(test: &str, body: impl FnOnce(World) -
     with_world_as(test, api::Options::default(), body);
 }
 
+/// As [`with_world`], over another issuing device than the token alone.
+pub fn with_device<F: Future<Output = ()>>(
+    test: &str,
+    device: impl FnOnce(Arc<dyn SigningDevice>) -> Arc<dyn SigningDevice>,
+    body: impl FnOnce(World) -> F,
+) {
+    run(test, api::Options::default(), device, body);
+}
+
 /// As [`with_world`], with options.
 pub fn with_world_as<F: Future<Output = ()>>(
     test: &str,
     options: api::Options,
+    body: impl FnOnce(World) -> F,
+) {
+    run(test, options, |token| token, body);
+}
+
+fn run<F: Future<Output = ()>>(
+    test: &str,
+    options: api::Options,
+    device: impl FnOnce(Arc<dyn SigningDevice>) -> Arc<dyn SigningDevice>,
     body: impl FnOnce(World) -> F,
 ) {
     let setup = || {
@@ -60,7 +78,7 @@ pub fn with_world_as<F: Future<Output = ()>>(
     in_child(test, setup, || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async { body(World::start(options).await).await });
+        runtime.block_on(async { body(World::start(options, device).await).await });
     });
 }
 
@@ -104,7 +122,10 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(options: api::Options) -> Self {
+    async fn start(
+        options: api::Options,
+        device: impl FnOnce(Arc<dyn SigningDevice>) -> Arc<dyn SigningDevice>,
+    ) -> Self {
         let folder = testkit::temp_dir();
         let mut rng = UnwrapErr(SysRng);
         let token = issuing_token(&mut rng);
@@ -127,7 +148,7 @@ impl World {
             .await
             .unwrap();
         let store = Arc::new(store);
-        let keys_of_daemon = Keys { issuing: token, log: Arc::new(log) };
+        let keys_of_daemon = Keys { issuing: device(token), log: Arc::new(log) };
         let how = Options { daemon: "d1".into(), snapshot_every: 10_000 };
         let clock = Arc::new(TestClock::default());
         let running = Running::start(Arc::clone(&store), keys_of_daemon, clock.clone(), &how).await.unwrap();

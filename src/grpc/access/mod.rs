@@ -19,6 +19,7 @@ use super::front::{Entered, Front};
 use super::status::{Kind, ServiceError};
 use super::v1::{self, access_service_server::AccessService};
 use crate::domain::id::RequestId;
+use crate::domain::request::Life;
 use crate::domain::state::State;
 
 /// The service.
@@ -34,12 +35,26 @@ impl Access {
     /// A request as this caller may see it; `None` if there is none, or none for him.
     fn view(&self, entered: &Entered, id: RequestId) -> Option<v1::Request> {
         let found = self.front.engine.read(|state| Found::new(state, id));
-        found.filter(|found| found.visible_to(entered)).map(|found| found.view(id, entered))
+        found.filter(|found| found.visible_to(entered)).map(|found| self.shown(&found, id, entered))
     }
 
     /// As [`Self::view`], where the caller has just changed the request: then he knows of it.
     fn after(&self, entered: &Entered, id: RequestId) -> Option<v1::Request> {
-        self.front.engine.read(|state| Found::new(state, id)).map(|found| found.view(id, entered))
+        let found = self.front.engine.read(|state| Found::new(state, id));
+        found.map(|found| self.shown(&found, id, entered))
+    }
+
+    fn shown(&self, found: &Found, id: RequestId, entered: &Entered) -> v1::Request {
+        match found {
+            Found::Live(request) => {
+                let mut shown = view::live(request, &entered.charter, entered.now.seconds());
+                if matches!(request.life(), Life::Authorized(_)) {
+                    shown.failure = self.front.engine.setback(&id).map(view::setback);
+                }
+                shown
+            }
+            Found::Closed(closed) => view::closed(id, closed),
+        }
     }
 }
 
@@ -61,13 +76,6 @@ impl Found {
             Self::Closed(closed) => (&closed.sub, &closed.client_id),
         };
         entered.caller.sees_all() || entered.caller.owns(sub, client_id)
-    }
-
-    fn view(&self, id: RequestId, entered: &Entered) -> v1::Request {
-        match self {
-            Self::Live(request) => view::live(request, &entered.charter, entered.now.seconds()),
-            Self::Closed(closed) => view::closed(id, closed),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::charter::Charter;
 use crate::domain::event;
 use crate::domain::id::{PersonId, RequestId};
 use crate::domain::request::{Authorization, Closed, Life, Outcome, Request};
+use crate::engine::Setback;
 use crate::grpc::time::{instant, seconds};
 use crate::grpc::v1;
 use crate::jose::Signature;
@@ -101,6 +102,11 @@ fn issuance(id: RequestId, authorization: &Authorization, releases: u32) -> v1::
         log_index: authorization.index,
         releases,
     }
+}
+
+/// What holds an authorized request up.
+pub(super) fn setback(setback: Setback) -> v1::Failure {
+    v1::Failure { reason: setback.reason.to_owned(), message: format!("{setback}.") }
 }
 
 fn failure(why: event::Failure) -> v1::Failure {

@@ -39,7 +39,8 @@ pub struct Request {
     /// The facts of the issuance. Present in Authorized and Issued.
     #[prost(message, optional, tag = "11")]
     pub issuance: ::core::option::Option<Issuance>,
-    /// Why an authorized request came to nothing. Present in Failed and Killed.
+    /// Why an authorized request came to nothing: present in Failed and Killed. In Authorized: what the last attempt to
+    /// sign failed with, if one did; the daemon goes on trying.
     #[prost(message, optional, tag = "12")]
     pub failure: ::core::option::Option<Failure>,
 }

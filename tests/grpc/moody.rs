@@ -1,0 +1,131 @@
+//! What a client learns while the issuing device does not sign.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use breakglass::client::ClientError;
+use breakglass::grpc::v1::{self, RequestState};
+use breakglass::hsm::{DeviceDescription, HealthReport, HsmError, SigningDevice};
+use breakglass::jose::{Digest, P256PublicKey, Typ};
+use tonic::Code;
+
+use crate::support::within;
+use crate::world::{World, with_device};
+
+/// What is wrong with the device, if anything.
+#[derive(Clone, Copy)]
+enum Mood {
+    Well,
+    /// It is away, as a network HSM is for a while.
+    Away,
+    /// It does not have the key.
+    KeyMissing,
+}
+
+/// A real token behind a moody front.
+struct Moody {
+    token: Arc<dyn SigningDevice>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl SigningDevice for Moody {
+    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
+        let device = || "moody".to_owned();
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Well => self.token.sign_es256(kid, digest),
+            Mood::Away => {
+                Err(HsmError::Fault { device: device(), action: "C_Sign", source: "nobody answers".into() })
+            }
+            Mood::KeyMissing => Err(HsmError::KeyNotFound { device: device(), kid: kid.to_string() }),
+        }
+    }
+
+    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
+        self.token.public_key(kid)
+    }
+
+    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
+        self.token.public_keys()
+    }
+
+    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError> {
+        self.token.health(kid)
+    }
+
+    fn describe(&self) -> &DeviceDescription {
+        self.token.describe()
+    }
+}
+
+/// A world whose device has this mood until it is changed.
+fn moody<F: Future<Output = ()>>(test: &str, mood: Mood, body: impl FnOnce(World, Arc<Mutex<Mood>>) -> F) {
+    let mood = Arc::new(Mutex::new(mood));
+    let device = {
+        let mood = Arc::clone(&mood);
+        |token| Arc::new(Moody { token, mood }) as Arc<dyn SigningDevice>
+    };
+    with_device(test, device, |world| body(world, mood));
+}
+
+/// Files a request of dave's and has it approved; its id.
+async fn authorize(world: &World) -> String {
+    let (id, grant, _) = world.file("dave").await;
+    let verdicts = world.verdicts(&grant, Typ::Approval, &["alice", "bob"]);
+    assert_eq!(world.submit(&id, verdicts).await.unwrap().state(), RequestState::Authorized);
+    id
+}
+
+/// Waits until a setback of this reason is known, and asks as a client what the daemon says of it.
+async fn setback(world: &World, id: &str, reason: &str) -> v1::Failure {
+    let (engine, request) = (&world.running.engine, id.parse().unwrap());
+    let known = async {
+        while engine.setback(&request).is_none_or(|setback| setback.reason != reason) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(known).await;
+    let message = v1::GetRequestRequest { request_id: id.to_owned() };
+    let answer = world.connect("dave").await.access().get_request(message).await.unwrap();
+    let request = answer.into_inner().request.unwrap();
+    assert_eq!(request.state(), RequestState::Authorized);
+    request.failure.unwrap()
+}
+
+async fn redeem(world: &World, id: &str, wait_ms: u32) -> Result<v1::RedeemResponse, ClientError> {
+    let jws = world.about("dave", id, Typ::Redeem);
+    let answer = world.connect("dave").await.access().redeem(v1::RedeemRequest { jws, wait_ms }).await?;
+    Ok(answer.into_inner())
+}
+
+#[test]
+fn a_client_is_told_whether_a_failing_device_may_heal_by_itself() {
+    let test = "moody::a_client_is_told_whether_a_failing_device_may_heal_by_itself";
+    moody(test, Mood::Away, |world, mood| async move {
+        let id = authorize(&world).await;
+        let away = setback(&world, &id, "HSM_FAULT").await;
+        assert_eq!(away.reason, "HSM_FAULT");
+        assert!(away.message.contains("the daemon goes on trying"), "{}", away.message);
+        let waiting = redeem(&world, &id, 0).await.unwrap_err();
+        assert_eq!((waiting.code, waiting.reason.as_str()), (Code::FailedPrecondition, "NOT_ISSUED_YET"));
+        assert_eq!(waiting.metadata["cause"], "HSM_FAULT");
+
+        *mood.lock().unwrap() = Mood::KeyMissing;
+        let missing = setback(&world, &id, "HSM_KEY_NOT_FOUND").await;
+        assert!(missing.message.contains("an operator has to look"), "{}", missing.message);
+        let waiting = redeem(&world, &id, 0).await.unwrap_err();
+        assert_eq!(waiting.metadata["cause"], "HSM_KEY_NOT_FOUND");
+        assert!(waiting.message.contains("an operator has to look"), "{}", waiting.message);
+
+        *mood.lock().unwrap() = Mood::Well;
+        let released = redeem(&world, &id, 30_000).await.unwrap();
+        assert_eq!(released.request.unwrap().failure, None, "what is over is not shown");
+        let engine = &world.running.engine;
+        within(async {
+            while engine.setback(&id.parse().unwrap()).is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    });
+}
