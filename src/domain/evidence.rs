@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::jose::Digest;
+use crate::jose::{Digest, b64};
 
-/// The certificates that a device gave when its key was made.
+/// The certificates that a device gave when its key was made. What they say is worth nothing before
+/// [`attestation::verify`](super::attestation::verify) has said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -15,6 +16,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Evidence as a device gives it, in DER.
+    #[must_use]
+    pub fn of_der(statement: &[u8], intermediate: &[u8]) -> Self {
+        Self { statement: b64::encode(statement), intermediate: b64::encode(intermediate) }
+    }
+
     /// The name by which a charter's device refers to it.
     #[must_use]
     pub fn digest(&self) -> Digest {

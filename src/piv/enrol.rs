@@ -11,8 +11,9 @@ use yubikey::{Certificate, Context, MgmKey, YubiKey};
 use zeroize::Zeroizing;
 
 use super::{Device, Pin, PivError, Serial, Slot, devices};
-use crate::domain::attestation::{AttestationEvidence, PinPolicy, TouchPolicy};
+use crate::domain::attestation::{PinPolicy, TouchPolicy};
 use crate::domain::charter::Firmware;
+use crate::domain::evidence::Evidence;
 use crate::jose::P256PublicKey;
 
 /// How the device is administered.
@@ -51,7 +52,7 @@ pub struct EnrolledKey {
     /// `Always` for a custodian's key, `Never` for an issuing key.
     pub touch_policy: TouchPolicy,
     /// Statement and f9 certificate.
-    pub attestation: AttestationEvidence,
+    pub attestation: Evidence,
     /// The PIN, the PUK or the management key still is the factory's: say so, and how to change it.
     pub factory_secrets: bool,
 }
@@ -105,16 +106,14 @@ fn make(enrolment: &Enrolment<'_>, slot: Slot, touch_policy: TouchPolicy) -> Res
         .and_then(|certificate| certificate.write(&mut yubikey, slot_id, CertInfo::Uncompressed))
         .map_err(of)?;
     let factory_secrets = has_factory_secrets(&mut yubikey);
+    let intermediate = intermediate.cert.to_der().map_err(|_| odd("no f9 certificate"))?;
     Ok(EnrolledKey {
         serial,
         firmware: device.firmware,
         public_key,
         pin_policy: PinPolicy::Always,
         touch_policy,
-        attestation: AttestationEvidence {
-            statement_der: statement.to_vec(),
-            intermediate_der: intermediate.cert.to_der().map_err(|_| odd("no f9 certificate"))?,
-        },
+        attestation: Evidence::of_der(&statement, &intermediate),
         factory_secrets,
     })
     // Here the handle goes, and with it the crate's plain copy of the PIN and the card's session.

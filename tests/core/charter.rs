@@ -98,6 +98,11 @@ fn each_rule_of_content_refuses_in_words() {
         ("/clients/0/term", json!({"from": 9, "until": 3}), "the term of pager ends before it begins"),
         ("/development", json!(null), "names no attestation root"),
         ("/attestation", json!({"roots": ["not base64url!"]}), "not base64url of a DER certificate"),
+        (
+            "/attestation",
+            json!({"intermediates": ["not base64url!"]}),
+            "intermediate is not base64url of a DER",
+        ),
         ("/attestation", json!({"roots": ["AAAA"]}), "device 101 of alice has no attestation"),
         ("/attestation", json!({"minimum_firmware": "5.7.5"}), "has firmware 5.7.4, older than demanded"),
         ("/issuing_keys/0/profiles", json!(["db-read", "none"]), "names profile none, which does not exist"),

@@ -14,6 +14,7 @@
 )]
 #![expect(clippy::similar_names, reason = "what is done and what is said about it have similar names")]
 
+mod attestation;
 mod charter;
 mod kit;
 mod lessons;

@@ -42,6 +42,8 @@ pub(super) struct Draft {
     daemon: PathBuf,
     #[serde(default)]
     attestation_roots: Vec<PathBuf>,
+    #[serde(default)]
+    attestation_intermediates: Vec<PathBuf>,
     minimum_firmware: Option<Firmware>,
     governance: Formula,
     #[serde(default)]
@@ -185,6 +187,9 @@ impl Draft {
         let clients = clients.collect::<Result<Vec<Client>>>()?;
         let profiles: Vec<Profile> = self.profiles.into_iter().map(ProfileDraft::resolve).collect();
         let roots = folder.ders(&self.attestation_roots).context("an attestation root cannot be read")?;
+        let intermediates = folder
+            .ders(&self.attestation_intermediates)
+            .context("an attestation intermediate cannot be read")?;
         let issuing_key = IssuingKey {
             key: daemon.issuing_key,
             profiles: profiles.iter().map(|profile| profile.id.clone()).collect(),
@@ -208,6 +213,7 @@ impl Draft {
             daemons: vec![daemon.daemon],
             attestation: AttestationPolicy {
                 roots: roots.iter().map(|root| b64::encode(root)).collect(),
+                intermediates: intermediates.iter().map(|one| b64::encode(one)).collect(),
                 minimum_firmware: self.minimum_firmware,
             },
         };

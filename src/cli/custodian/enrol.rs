@@ -7,8 +7,7 @@ use serde_json::json;
 
 use crate::{
     cli::{Session, clock, device, exit::Problem, files, files::DeviceFile, text::Fields},
-    domain::{attestation, charter::Device, evidence::Evidence, id::PersonId},
-    jose::b64,
+    domain::{attestation, charter::Device, id::PersonId},
     piv::{self, Enrolment, ManagementKey, Serial},
 };
 
@@ -78,10 +77,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
             return Err(Problem::unverified("ATTESTATION_MISMATCH", message).into());
         }
     }
-    let evidence = Evidence {
-        statement: b64::encode(&enrolled.attestation.statement_der),
-        intermediate: b64::encode(&enrolled.attestation.intermediate_der),
-    };
+    let evidence = enrolled.attestation;
     let record = DeviceFile {
         person: args.person.clone(),
         device: Device::Piv {

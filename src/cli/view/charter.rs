@@ -165,6 +165,11 @@ fn keys_text(rules: &Rules) -> String {
         .list("log", document.log_keys.iter().map(|key| format!("{} {}", key.origin, key.key.thumbprint())));
     fields.list("daemon", document.daemons.iter().map(|daemon| format!("{} {}", daemon.id, daemon.spki)));
     let roots = document.attestation.roots.len();
+    let between = match document.attestation.intermediates.len() {
+        0 => String::new(),
+        1 => ", 1 intermediate".to_owned(),
+        more => format!(", {more} intermediates"),
+    };
     let firmware = document
         .attestation
         .minimum_firmware
@@ -173,8 +178,8 @@ fn keys_text(rules: &Rules) -> String {
         "attestation",
         match roots {
             0 => format!("no root: keys are believed without proof{firmware}"),
-            1 => format!("1 root{firmware}"),
-            more => format!("{more} roots{firmware}"),
+            1 => format!("1 root{between}{firmware}"),
+            more => format!("{more} roots{between}{firmware}"),
         },
     );
     fields.render()

@@ -20,18 +20,10 @@ mod tests;
 
 pub use error::{AttestationError, Link};
 
-use crate::jose::P256PublicKey;
+use super::evidence::Evidence;
+use crate::jose::{P256PublicKey, b64};
 
 use certificate::Certificate;
-
-/// The certificates of an attestation, DER.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttestationEvidence {
-    /// The statement about the key.
-    pub statement_der: Vec<u8>,
-    /// The device's f9 certificate.
-    pub intermediate_der: Vec<u8>,
-}
 
 /// When the PIN is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,18 +69,22 @@ pub struct Attested {
 /// Verifies that `evidence` speaks of a key in slot 9c and leads to one of `roots`, at `now` (Unix seconds).
 ///
 /// `intermediates` are certificates that may stand between f9 and a root; they are not on the device, and trusted only as
-/// far as a root signed them. All certificates are DER.
+/// far as a root signed them. Roots and intermediates are DER.
 ///
 /// # Errors
 /// [`AttestationError`], one variant for each rule.
 pub fn verify(
-    evidence: &AttestationEvidence,
+    evidence: &Evidence,
     roots: &[Vec<u8>],
     intermediates: &[Vec<u8>],
     now: i64,
 ) -> Result<Attested, AttestationError> {
-    let statement = Certificate::parse(Link::Statement, &evidence.statement_der)?;
-    let device = Certificate::parse(Link::Device, &evidence.intermediate_der)?;
+    let parse = |link, text: &str| {
+        let der = b64::decode(text).map_err(|_| AttestationError::Malformed { link })?;
+        Certificate::parse(link, &der)
+    };
+    let statement = parse(Link::Statement, &evidence.statement)?;
+    let device = parse(Link::Device, &evidence.intermediate)?;
     let parse_all = |link, all: &[Vec<u8>]| {
         all.iter().map(|der| Certificate::parse(link, der)).collect::<Result<Vec<_>, _>>()
     };

@@ -34,6 +34,23 @@ fn oid(last: u32) -> ObjectIdentifier {
     ObjectIdentifier::new(&format!("1.3.6.1.4.1.41482.3.{last}")).unwrap()
 }
 
+/// Evidence as a device gives it, DER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ders {
+    statement_der: Vec<u8>,
+    intermediate_der: Vec<u8>,
+}
+
+fn verify(
+    ders: &Ders,
+    roots: &[Vec<u8>],
+    intermediates: &[Vec<u8>],
+    now: i64,
+) -> Result<Attested, AttestationError> {
+    let evidence = Evidence::of_der(&ders.statement_der, &ders.intermediate_der);
+    super::verify(&evidence, roots, intermediates, now)
+}
+
 /// A chain root → f9 → statement, to be made wrong before it is issued.
 struct Chain {
     root: Template,
@@ -78,9 +95,9 @@ impl Chain {
         self.statement.extensions.extend(content.map(|content| (oid(last), content)));
     }
 
-    fn issue(&self) -> (AttestationEvidence, Vec<u8>) {
+    fn issue(&self) -> (Ders, Vec<u8>) {
         let [root, _, device] = &*KEYS;
-        let evidence = AttestationEvidence {
+        let evidence = Ders {
             statement_der: self.statement.issue(3, self.key.clone(), device).unwrap(),
             intermediate_der: self.device.issue(2, spki(device).unwrap(), root).unwrap(),
         };
@@ -210,7 +227,7 @@ fn longer(root_allows: Option<u8>, middle_allows: Option<u8>) -> Result<Attested
         ..chain.device.clone()
     };
     chain.device.issuer = MIDDLE.to_owned();
-    let evidence = AttestationEvidence {
+    let evidence = Ders {
         statement_der: chain.statement.issue(3, chain.key.clone(), device_key).unwrap(),
         intermediate_der: chain.device.issue(2, spki(device_key).unwrap(), middle_key).unwrap(),
     };
@@ -243,7 +260,7 @@ fn a_charter_may_trust_a_lower_authority_alone() {
     let mut chain = Chain::right();
     let anchor = Template { subject: MIDDLE.to_owned(), ..chain.device.clone() };
     chain.device.issuer = MIDDLE.to_owned();
-    let evidence = AttestationEvidence {
+    let evidence = Ders {
         statement_der: chain.statement.issue(3, chain.key.clone(), device_key).unwrap(),
         intermediate_der: chain.device.issue(2, spki(device_key).unwrap(), middle_key).unwrap(),
     };
@@ -263,7 +280,7 @@ fn intermediates_that_lead_in_circles_end() {
     chain.device.issuer = MIDDLE.to_owned();
     let circle = Template { subject: MIDDLE.to_owned(), issuer: MIDDLE.to_owned(), ..chain.root.clone() };
     let circle = circle.issue(4, spki(middle_key).unwrap(), middle_key).unwrap();
-    let evidence = AttestationEvidence {
+    let evidence = Ders {
         statement_der: chain.statement.issue(3, chain.key.clone(), device_key).unwrap(),
         intermediate_der: chain.device.issue(2, spki(device_key).unwrap(), middle_key).unwrap(),
     };
@@ -276,7 +293,7 @@ fn intermediates_that_lead_in_circles_end() {
 fn a_statement_must_come_from_this_device() {
     let (evidence, root) = Chain::right().issue();
     let stranger = Chain::right().statement.issue(3, Chain::right().key, &KEYS[1]).unwrap();
-    let forged = AttestationEvidence { statement_der: stranger, ..evidence };
+    let forged = Ders { statement_der: stranger, ..evidence };
     let refused = verify(&forged, &[root], &[], NOW);
     assert_eq!(refused, Err(AttestationError::Signature { link: Link::Statement }));
     let named = Chain::with(|chain| chain.statement.issuer = "CN=Somebody else".to_owned());
@@ -349,8 +366,22 @@ fn dates_before_2050_may_be_written_in_the_long_form() {
     let algorithm = certificate.signature_algorithm().to_der().unwrap();
     let bits = der::asn1::BitString::from_bytes(&signature).unwrap().to_der().unwrap();
     let intermediate_der = sequence(&[signed, algorithm, bits].concat());
-    let rewritten = AttestationEvidence { intermediate_der, ..evidence };
+    let rewritten = Ders { intermediate_der, ..evidence };
     verify(&rewritten, &[root], &[], NOW).unwrap();
+}
+
+#[test]
+fn evidence_that_is_no_base64url_is_malformed() {
+    let (ders, root) = Chain::right().issue();
+    let good = Evidence::of_der(&ders.statement_der, &ders.intermediate_der);
+    for (statement, intermediate, link) in [
+        (format!("{}=", good.statement), good.intermediate.clone(), Link::Statement),
+        (good.statement.clone(), good.intermediate.replacen('M', "+", 1), Link::Device),
+    ] {
+        let refused =
+            super::verify(&Evidence { statement, intermediate }, std::slice::from_ref(&root), &[], NOW);
+        assert_eq!(refused, Err(AttestationError::Malformed { link }));
+    }
 }
 
 proptest! {
@@ -359,7 +390,7 @@ proptest! {
         junk: Vec<u8>,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        static RIGHT: LazyLock<(AttestationEvidence, Vec<u8>)> = LazyLock::new(|| Chain::right().issue());
+        static RIGHT: LazyLock<(Ders, Vec<u8>)> = LazyLock::new(|| Chain::right().issue());
         let (evidence, root) = &*RIGHT;
         let mut changed = evidence.clone();
         for (at, byte) in changes {
@@ -368,7 +399,7 @@ proptest! {
         }
         let accepted = verify(&changed, std::slice::from_ref(root), &[], NOW).is_ok();
         prop_assert_eq!(accepted, changed == *evidence);
-        let foreign = AttestationEvidence { statement_der: junk.clone(), intermediate_der: junk.clone() };
+        let foreign = Ders { statement_der: junk.clone(), intermediate_der: junk.clone() };
         prop_assert!(verify(&foreign, std::slice::from_ref(root), &[], NOW).is_err());
         prop_assert!(verify(evidence, &[junk], &[], NOW).is_err());
     }

@@ -183,6 +183,9 @@ fn attestation(document: &Document) -> Result<(), CharterError> {
     if policy.roots.iter().any(|root| b64::decode(root).is_err()) {
         return refuse("an attestation root is not base64url of a DER certificate".into());
     }
+    if policy.intermediates.iter().any(|one| b64::decode(one).is_err()) {
+        return refuse("an attestation intermediate is not base64url of a DER certificate".into());
+    }
     for person in &document.persons {
         for Device::Piv { serial, firmware, attestation, .. } in &person.devices {
             if attestation.is_none() && !policy.roots.is_empty() {

@@ -12,7 +12,7 @@ use crate::{
         id::{Audience, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
         quorum::Formula,
     },
-    jose::{Digest, Ed25519PublicKey, P256PublicKey},
+    jose::{Digest, Ed25519PublicKey, P256PublicKey, b64},
     tlog::Origin,
 };
 
@@ -309,7 +309,25 @@ pub struct AttestationPolicy {
     /// Trusted certificates, base64url of DER. Every device needs evidence that leads to one of them; none only in development.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<String>,
+    /// Certificates between the devices' own and the roots, base64url of DER: not on the devices, and trusted only as far as a
+    /// root has signed them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub intermediates: BTreeSet<String>,
     /// The oldest acceptable firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_firmware: Option<Firmware>,
+}
+
+impl AttestationPolicy {
+    /// The roots, DER; those of a checked charter are all readable.
+    #[must_use]
+    pub fn root_ders(&self) -> Vec<Vec<u8>> {
+        self.roots.iter().filter_map(|root| b64::decode(root).ok()).collect()
+    }
+
+    /// The intermediates, DER; those of a checked charter are all readable.
+    #[must_use]
+    pub fn intermediate_ders(&self) -> Vec<Vec<u8>> {
+        self.intermediates.iter().filter_map(|one| b64::decode(one).ok()).collect()
+    }
 }

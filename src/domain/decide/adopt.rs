@@ -12,7 +12,7 @@ use crate::{
         refusal::Refusal,
         state::State,
     },
-    jose::{Digest, b64},
+    jose::Digest,
 };
 
 /// Evidence at most, in base64url: it has to fit an entry, and real certificates have about a kilobyte each.
@@ -57,16 +57,11 @@ pub(super) fn decide(
 
 /// The evidence leads to one of the charter's roots and says of the key what the charter says of the device.
 fn check(charter: &Charter, device: &Device, evidence: &Evidence, context: &Context) -> Result<(), String> {
-    let der = |text: &str| b64::decode(text).map_err(|_| "its evidence is not base64url".to_owned());
-    let roots: Vec<Vec<u8>> =
-        charter.document().attestation.roots.iter().map(|root| der(root)).collect::<Result<_, _>>()?;
+    let policy = &charter.document().attestation;
     let attested = attestation::verify(
-        &attestation::AttestationEvidence {
-            statement_der: der(&evidence.statement)?,
-            intermediate_der: der(&evidence.intermediate)?,
-        },
-        &roots,
-        &[],
+        evidence,
+        &policy.root_ders(),
+        &policy.intermediate_ders(),
         context.now.seconds(),
     )
     .map_err(|error| format!("its attestation is refused: {error}"))?;

@@ -1,0 +1,137 @@
+//! Genesis with evidence: keys of firmware 5.7.4, whose certificates lead to the root through two authorities that are
+//! not on the device.
+
+use std::sync::LazyLock;
+
+use breakglass::{
+    domain::{
+        Command, Context, Refusal, State, charter::Charter, decide, event::Event, evidence::Evidence,
+        time::Timestamp,
+    },
+    jose::{Digest, b64},
+};
+use der::asn1::{ObjectIdentifier, UintRef};
+use der::{Decode as _, Encode as _};
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use serde_json::{Value, json};
+use virtual_yubikey::attestation::{RsaPrivateKey, Template, VALIDITY, generate_rsa, spki};
+use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+use crate::kit::{self, NOW, key};
+
+const ROOT: &str = "CN=Test Attestation Root 1";
+const UPPER: &str = "CN=Test Intermediate B 1";
+const LOWER: &str = "CN=Test PIV Attestation B 1";
+const DEVICE: &str = "CN=Yubico PIV Attestation";
+
+/// Keys of the root, of the two between, and of the device's f9.
+static KEYS: LazyLock<[RsaPrivateKey; 4]> =
+    LazyLock::new(|| std::array::from_fn(|_| generate_rsa(&mut UnwrapErr(SysRng)).unwrap()));
+
+fn authority(subject: &str, issuer: &str, below: u8) -> Template {
+    Template {
+        subject: subject.to_owned(),
+        issuer: issuer.to_owned(),
+        validity: VALIDITY,
+        basic_constraints: Some(BasicConstraints { ca: true, path_len_constraint: Some(below) }),
+        extensions: Vec::new(),
+    }
+}
+
+/// The root, and what stands between it and the devices.
+fn authorities() -> (String, Vec<String>) {
+    let [root, upper, lower, _] = &*KEYS;
+    let issue = |template: Template, number, key, signer| {
+        b64::encode(&template.issue(number, spki(key).unwrap(), signer).unwrap())
+    };
+    let mut between = vec![
+        issue(authority(UPPER, ROOT, 2), 2, upper, root),
+        issue(authority(LOWER, UPPER, 1), 3, lower, upper),
+    ];
+    between.sort();
+    (issue(authority(ROOT, ROOT, 3), 1, root, root), between)
+}
+
+/// What a device of firmware 5.7.4 says of the kit's key of this name.
+fn evidence(name: &str, serial: u32) -> Evidence {
+    let [_, _, lower, device] = &*KEYS;
+    let oid = |last: u32| ObjectIdentifier::new(&format!("1.3.6.1.4.1.41482.3.{last}")).unwrap();
+    let number = UintRef::new(&serial.to_be_bytes()).unwrap().to_der().unwrap();
+    let statement = Template {
+        extensions: vec![(oid(3), vec![5, 7, 4]), (oid(7), number), (oid(8), vec![3, 2])],
+        basic_constraints: None,
+        ..authority("CN=YubiKey PIV Attestation 9c", DEVICE, 0)
+    };
+    let public = SubjectPublicKeyInfoOwned::from_der(&key(name).public.spki_der()).unwrap();
+    let f9 = authority(DEVICE, LOWER, 0).issue(5, spki(device).unwrap(), lower).unwrap();
+    Evidence::of_der(&statement.issue(6, public, device).unwrap(), &f9)
+}
+
+/// The kit's charter with evidence for every device, under this policy.
+fn charter(policy: &Value) -> Result<(Charter, Vec<Evidence>), String> {
+    let (mut document, mut all) = (kit::document(), Vec::new());
+    for person in document["persons"].as_array_mut().unwrap() {
+        let id = person["id"].as_str().unwrap().to_owned();
+        let devices = person.get_mut("devices").and_then(Value::as_array_mut);
+        for (device, number) in devices.into_iter().flatten().zip(1..) {
+            let serial = u32::try_from(device["serial"].as_u64().unwrap()).unwrap();
+            let evidence = evidence(&format!("{id}/{number}"), serial);
+            device["attestation"] = json!(evidence.digest());
+            all.push(evidence);
+        }
+    }
+    // All sets in their order but those of the policy, which stay as they are given.
+    let mut document: Value = serde_json::from_slice(&kit::payload(&document)).unwrap();
+    document["attestation"] = policy.clone();
+    let payload = kit::bytes(&document);
+    let digest = Digest::of(&payload);
+    let charter = Charter::genesis(kit::signed(&payload, &kit::DEVICES), digest);
+    Ok((charter.map_err(|refused| refused.to_string())?, all))
+}
+
+fn adopt(policy: &Value) -> Result<Vec<Event>, Refusal> {
+    let (charter, evidence) = charter(policy).unwrap();
+    let now = Timestamp::from_millis(NOW * 1000);
+    let context = Context { now, index: 0, instance: "d1.init".parse().unwrap() };
+    decide(&State::default(), &Command::Adopt { charter: Box::new(charter), evidence }, &context)
+}
+
+#[test]
+fn a_chain_through_the_charters_intermediates_leads_to_its_root() {
+    let (root, between) = authorities();
+    let events = adopt(&json!({"roots": [root], "intermediates": between})).unwrap();
+    let recorded = events.iter().filter(|event| matches!(event, Event::AttestationRecorded { .. }));
+    assert_eq!(recorded.count(), kit::DEVICES.len() + 1, "all devices, with that of a requester");
+    assert!(matches!(events.last(), Some(Event::CharterAdopted { .. })));
+}
+
+#[test]
+fn a_chain_with_a_gap_or_without_its_root_is_refused() {
+    let (root, between) = authorities();
+    let refused = |policy: Value| {
+        let error = adopt(&policy).unwrap_err();
+        assert_eq!(error.reason(), "ATTESTATION_REFUSED");
+        let told = error.to_string();
+        assert!(told.contains("neither a root of the charter nor leads to one"), "{told}");
+    };
+    refused(json!({"roots": [root]}));
+    for one in &between {
+        refused(json!({"roots": [root], "intermediates": [one]}));
+    }
+    let foreign = authority("CN=Root of another", "CN=Root of another", 3);
+    let foreign = b64::encode(&foreign.issue(1, spki(&KEYS[3]).unwrap(), &KEYS[3]).unwrap());
+    refused(json!({"roots": [foreign], "intermediates": between}));
+}
+
+#[test]
+fn intermediates_are_a_sorted_list_and_left_out_when_there_are_none() {
+    let (root, mut between) = authorities();
+    let (good, _) = charter(&json!({"roots": [root], "intermediates": between})).unwrap();
+    let kept: Vec<&String> = good.document().attestation.intermediates.iter().collect();
+    assert_eq!(kept, between.iter().collect::<Vec<_>>());
+    between.reverse();
+    assert!(charter(&json!({"roots": [root], "intermediates": between})).is_err(), "not sorted");
+    assert!(charter(&json!({"roots": [root], "intermediates": []})).is_err(), "empty, but there");
+    assert!(charter(&json!({"roots": [root]})).is_ok());
+}
