@@ -1,26 +1,30 @@
 //! `breakglassd setup`: initialises devices, generates keys, and writes the public halves that a charter lists.
 //!
-//! Invariants: nothing that exists is overwritten, so it can be run again after an interruption; the SO PIN is random
-//! and forgotten when the token has its user PIN.
+//! Invariants: nothing that exists is overwritten, and files appear whole or not at all, so it can be run again after an
+//! interruption at any point and goes on there; the one thing it cannot finish, an `hsm_token` that got no user PIN, it
+//! names. The SO PIN is random and forgotten when the token has its user PIN.
 
 use std::{
     fs,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
-use p256::{elliptic_curve::Generate as _, pkcs8::EncodePrivateKey as _};
+use p256::{
+    elliptic_curve::Generate as _,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
+};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{devices, process};
 use crate::{
     config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
     grpc::{cert, tls::Identity},
     hsm::{
-        FileLogKey, HsmError, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin,
-        initialise_token,
+        FileLogKey, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin, initialise_token,
+        token_exists, write_new,
     },
     jose::{Ed25519PublicKey, P256PublicKey},
     piv::{Enrolment, ManagementKey, Pin, PivKey, Serial, Slot, enrol_issuer},
@@ -43,7 +47,9 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn run(&self, config: &DaemonConfig) -> anyhow::Result<()> {
-        fs::create_dir_all(&config.data_dir)?;
+        fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("{} cannot be created", config.data_dir.display()))?;
+        let _alone = alone(config)?;
         let issuing = self.issuing_key(&config.hsm)?;
         let log = self.log_key(&config.log_key)?;
         let identity = tls_identity(config)?;
@@ -62,20 +68,23 @@ impl Setup {
         if !self.initialise {
             return devices::token(config);
         }
-        // The PIN is written before the token has it: an earlier run may have come as far as that.
-        if !config.pin_file.exists() {
-            UserPin::random(&mut rng()).write_new(&config.pin_file)?;
-        }
-        match devices::token(config) {
-            Err(error) if is_missing(&error) => {
-                let pin = UserPin::from_file(&config.pin_file)?;
-                let module = Pkcs11Module::open(&config.module)?;
-                initialise_token(&module, &config.token, &pin, &mut rng())
-                    .context("the hsm_token could not be initialised")?;
-                devices::token(config)
+        let module = Pkcs11Module::open(&config.module)?;
+        if !token_exists(&module, &config.token)? {
+            // The PIN is written before the token has it: an earlier run may have come as far as that.
+            if !config.pin_file.exists() {
+                UserPin::random(&mut rng()).write_new(&config.pin_file)?;
             }
-            opened => opened,
+            let pin = UserPin::from_file(&config.pin_file)?;
+            initialise_token(&module, &config.token, &pin, &mut rng())
+                .context("the hsm_token could not be initialised")?;
+        } else if !config.pin_file.exists() {
+            bail!(
+                "there is an hsm_token {}, but no PIN file {}: put the file back, or set `token` to another name",
+                config.token,
+                config.pin_file.display()
+            );
         }
+        devices::token(config)
     }
 
     fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<P256PublicKey> {
@@ -129,10 +138,6 @@ impl Setup {
     }
 }
 
-fn is_missing(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<HsmError>(), Some(HsmError::TokenNotFound { .. }))
-}
-
 fn only<T>(keys: Vec<T>, what: &str) -> anyhow::Result<T> {
     let count = keys.len();
     match (count, keys.into_iter().next()) {
@@ -148,30 +153,46 @@ fn rng() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
-/// The TLS key and certificate; made if they are not there.
+/// The TLS key and certificate; each made if it is not there, the key first.
 fn tls_identity(config: &DaemonConfig) -> anyhow::Result<Identity> {
     let grpc = &config.grpc;
+    let cannot = |path: &Path| format!("{} cannot be created", path.display());
     if !grpc.key.exists() {
+        anyhow::ensure!(
+            !grpc.certificate.exists(),
+            "there is a TLS certificate {}, but no key {}: put the key back, or remove the certificate",
+            grpc.certificate.display(),
+            grpc.key.display()
+        );
         let key = p256::SecretKey::try_generate_from_rng(&mut getrandom::SysRng)
             .context("the system gave no randomness")?;
         let pem = key
             .to_pkcs8_pem(p256::pkcs8::LineEnding::LF)
             .map_err(|_| anyhow::anyhow!("the TLS key cannot be encoded"))?;
+        write_new(&grpc.key, 0o600, pem.as_bytes()).with_context(|| cannot(&grpc.key))?;
+    }
+    if !grpc.certificate.exists() {
+        let pem = Zeroizing::new(
+            fs::read_to_string(&grpc.key)
+                .with_context(|| format!("{} cannot be read", grpc.key.display()))?,
+        );
+        let key = p256::SecretKey::from_pkcs8_pem(&pem)
+            .with_context(|| format!("{} is no P-256 key in PKCS#8 PEM", grpc.key.display()))?;
         let certificate = cert::self_signed(&key, config.id.as_str(), &grpc.names)?;
-        write_new(&grpc.key, 0o600, pem.as_bytes())?;
-        write_new(&grpc.certificate, 0o644, certificate.as_bytes())?;
+        write_new(&grpc.certificate, 0o644, certificate.as_bytes())
+            .with_context(|| cannot(&grpc.certificate))?;
     }
     Ok(Identity::from_files(&grpc.certificate, &grpc.key)?)
 }
 
-fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .with_context(|| format!("{} cannot be created", path.display()))?;
-    file.write_all(bytes)?;
-    Ok(file.sync_all()?)
+/// Keeps two setups apart, until it is dropped or the process ends.
+fn alone(config: &DaemonConfig) -> anyhow::Result<fs::File> {
+    let directory = fs::File::open(&config.data_dir)?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(directory),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            bail!("another setup is at work in {}; wait for it to end", config.data_dir.display())
+        }
+        Err(error) => Err(error).context(format!("{} cannot be locked", config.data_dir.display())),
+    }
 }

@@ -57,6 +57,16 @@ pub enum HsmError {
         /// The label.
         label: String,
     },
+    /// An `hsm_token` without a user PIN: its initialisation was interrupted, and the security officer's PIN is gone.
+    #[error(
+        "the hsm_token {device} (serial {serial}) has no user PIN: its initialisation was interrupted, and it holds nothing; erase it (SoftHSM: softhsm2-util --delete-token --serial {serial}; other devices: with their maker's tool), then run setup --initialise again"
+    )]
+    TokenHalfMade {
+        /// Which device.
+        device: String,
+        /// Its serial number, as the device says.
+        serial: String,
+    },
     /// There is no uninitialised slot to put an `hsm_token` into.
     #[error("{path} offers no uninitialised slot; free one, or initialise the device with its maker's tool", path = path.display())]
     NoFreeSlot {
@@ -198,6 +208,7 @@ impl HsmError {
             Self::TokenAmbiguous { .. } => "HSM_TOKEN_AMBIGUOUS",
             Self::BadName { .. } => "HSM_BAD_NAME",
             Self::TokenExists { .. } => "HSM_TOKEN_EXISTS",
+            Self::TokenHalfMade { .. } => "HSM_TOKEN_HALF_MADE",
             Self::NoFreeSlot { .. } => "HSM_NO_FREE_SLOT",
             Self::PinRefused { .. } => "HSM_PIN_REFUSED",
             Self::PinFile { .. } => "HSM_PIN_FILE",

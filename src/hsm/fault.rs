@@ -98,7 +98,6 @@ pub(crate) fn pin_refusal(error: &Error) -> Option<&'static str> {
         }
         Error::Pkcs11(RvError::PinLocked, _) => Some("locked"),
         Error::Pkcs11(RvError::PinExpired, _) => Some("expired"),
-        Error::Pkcs11(RvError::UserPinNotInitialized, _) => Some("no user PIN was ever set"),
         _ => None,
     }
 }

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 use super::LogSigner;
 use super::canary::CANARY;
 use super::error::HsmError;
-use super::pin::{read_private_bytes, write_private_new};
+use super::new_file::write_new;
+use super::pin::read_private_bytes;
 use super::report::{Backend, Capabilities, DeviceDescription, HealthReport};
 use crate::jose::Ed25519PublicKey;
 
@@ -46,7 +47,7 @@ impl FileLogKey {
         let (head, seed) = der.split_at_mut(PKCS8_HEAD.len());
         head.copy_from_slice(&PKCS8_HEAD);
         rng.fill_bytes(seed);
-        write_private_new(path, der.as_ref())
+        write_new(path, 0o600, der.as_ref())
             .map_err(|source| key_file(path, "it cannot be created".into(), Some(source)))?;
         Self::parse(path, der.as_ref())
     }

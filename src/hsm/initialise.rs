@@ -27,13 +27,29 @@ pub struct InitialisedToken {
     pub serial: String,
 }
 
+/// Whether `module` has an `hsm_token` of this label already, ready for use or not.
+///
+/// # Errors
+/// [`HsmError::BadName`], or a fault of the device.
+pub fn token_exists(module: &Pkcs11Module, label: &str) -> Result<bool, HsmError> {
+    let selector = TokenSelector::new(label, None)?;
+    let found = find(&module.enter().pkcs11, &selector);
+    let fault = |source: Error| HsmError::Fault {
+        device: label.to_owned(),
+        action: "C_GetSlotList",
+        source: source.into(),
+    };
+    Ok(found.map_err(fault)?.is_some())
+}
+
 /// Initialises a free slot of `module` as `label`, with `user_pin` and a security officer's PIN that nobody keeps.
 ///
 /// Write the PIN where it is wanted *before*: [`UserPin::write_new`].
 ///
 /// # Errors
 /// [`HsmError::TokenExists`], [`HsmError::NoFreeSlot`], [`HsmError::BadName`], or a fault of the device. After a fault
-/// between `C_InitToken` and `C_InitPIN` a token without a user PIN is left, of no use to anyone.
+/// between `C_InitToken` and `C_InitPIN` a token without a user PIN is left, of no use to anyone
+/// ([`HsmError::TokenHalfMade`]).
 pub fn initialise_token(
     module: &Arc<Pkcs11Module>,
     label: &str,

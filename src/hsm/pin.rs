@@ -4,9 +4,9 @@
 //! nobody but its owner can read; written once, into a new file, durable before it is used.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use cryptoki::types::AuthPin;
@@ -14,6 +14,7 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::HsmError;
+use super::new_file::write_new;
 
 /// Longest PIN that is read, in bytes. `CloudHSM` writes `user:password`, so this is generous.
 const MAX_PIN: usize = 255;
@@ -62,7 +63,7 @@ impl UserPin {
     /// # Errors
     /// [`HsmError::PinFile`] if the file exists already or cannot be written. Nothing is overwritten.
     pub fn write_new(&self, path: &Path) -> Result<(), HsmError> {
-        write_private_new(path, self.0.as_bytes())
+        write_new(path, 0o600, self.0.as_bytes())
             .map_err(|source| pin_file(path, "it cannot be created".into(), Some(source)))
     }
 
@@ -147,16 +148,4 @@ pub(super) fn read_private_bytes(
         return Err((format!("it is longer than {LIMIT} bytes"), None));
     }
     Ok(bytes)
-}
-
-/// Creates a secret file (mode 0600, never overwriting) and makes file and directory entry durable.
-pub(super) fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), std::io::Error> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(parent)?.sync_all()
 }

@@ -228,6 +228,10 @@ impl Pkcs11Token {
                 Ok(())
             }
             Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => {
+                let serial = self.description.serial.clone();
+                Err(Attempt::Final(HsmError::TokenHalfMade { device: self.name(), serial }))
+            }
             Err(error) => Err(match pin_refusal(&error) {
                 Some(detail) => {
                     let detail = self.refused.get_or_init(|| detail);
