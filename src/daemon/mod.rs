@@ -60,6 +60,9 @@ struct Init {
     evidence: Option<PathBuf>,
 }
 
+/// How long the end of the program waits for threads that are still in a device or a file.
+const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Runs the program; the exit code is 0, 1 on an error, 2 on wrong usage.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
@@ -80,12 +83,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let level = if arguments.command.is_none() && !arguments.check { "info" } else { "error" };
     process::start_tracing(config.tracing, level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match arguments.command {
             Some(Command::Setup(setup)) => setup.run(&config),
             Some(Command::Init(init)) => init::run(&config, &init).await,
             None if arguments.check => run::check(&config),
             None => run::serve(&config).await,
         }
-    })
+    });
+    // A thread that hangs in a device's module never ends.
+    runtime.shutdown_timeout(LAST_THREADS);
+    done
 }

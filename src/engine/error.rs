@@ -42,6 +42,9 @@ pub enum EngineError {
     /// The HSM failed.
     #[error("the signing device failed")]
     Hsm(#[from] HsmError),
+    /// A device has not answered at all.
+    #[error("a signing device has not answered for half a minute; its module may hang: look at the HSM")]
+    DeviceSilent,
     /// The token is not there yet, and the caller did not want to wait longer.
     #[error("the request is {state}; its token is not there yet{}", setback.map(|s| format!(": {s}")).unwrap_or_default())]
     NotYet {
@@ -70,6 +73,7 @@ impl EngineError {
             Self::Clock(_) => "CLOCK_REFUSED",
             Self::Randomness(_) => "NO_RANDOMNESS",
             Self::Hsm(error) => error.reason(),
+            Self::DeviceSilent => "HSM_SILENT",
             Self::NotYet { .. } => "NOT_ISSUED_YET",
             Self::Start(_) => "START_REFUSED",
         }

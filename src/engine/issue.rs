@@ -4,12 +4,12 @@
 //! verified with the charter's key before it goes anywhere; the JWT exists in the clear only in this module's memory,
 //! and is zeroized. A device that fails is asked again until the token would have expired.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use zeroize::Zeroizing;
 
-use super::{Engine, EngineError, Setback, blocking};
+use super::{Engine, EngineError, Setback};
 use crate::{
     domain::{
         Command,
@@ -24,6 +24,10 @@ use crate::{
 /// Waits between attempts of a failing device.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Threads that wait for the devices at a time: as many as a token usually has sessions.
+const LANES: usize = 4;
+/// Requests that one of them takes: fewer hops between threads under load, and no long wait behind a slow device.
+const SHARE: usize = 8;
 
 /// Where the queue leaves what is to be signed.
 pub(super) struct Issuer {
@@ -51,42 +55,86 @@ impl Issuer {
 
 /// Serves the issuer's work until the queue is gone, several requests at a time.
 pub(super) async fn run(engine: Engine, mut todo: mpsc::UnboundedReceiver<RequestId>) {
+    let lanes = Arc::new(Semaphore::new(LANES));
     let mut running = tokio::task::JoinSet::new();
-    while let Some(first) = todo.recv().await {
-        let mut batch = vec![first];
-        while let Ok(more) = todo.try_recv() {
-            batch.push(more);
+    // While all lanes are taken, work gathers, and the next share is larger.
+    while let Ok(lane) = Arc::clone(&lanes).acquire_owned().await {
+        let Some(first) = todo.recv().await else { break };
+        let mut share = vec![first];
+        while share.len() < SHARE
+            && let Ok(more) = todo.try_recv()
+        {
+            share.push(more);
         }
-        // One checkpoint covers the whole batch: all of it is durable by now.
-        let size = engine.shared.store.size();
-        let covered = engine.checkpoint(size).await;
-        if let Err(error) = &covered {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "no checkpoint yet; each request tries again"
-            );
-        }
-        for id in batch {
-            let engine = engine.clone();
-            let mut covered = covered.is_ok();
-            running.spawn(async move {
-                let mut pause = FIRST_PAUSE;
-                while let Err(error) = attempt(&engine, id, &mut covered).await {
-                    let lasting = held_up(&engine, id, &error);
-                    if engine.state_of(&id) != "authorized" || engine.latch().reason().is_some() {
-                        break;
-                    }
-                    // What only a person can heal is not asked for in haste.
-                    pause = if lasting { LONGEST_PAUSE } else { pause };
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                engine.shared.setbacks.forget(&id);
-            });
-        }
+        running.spawn(serve(engine.clone(), share, Arc::clone(&lanes), lane));
         while running.try_join_next().is_some() {}
     }
     while running.join_next().await.is_some() {}
+}
+
+/// Has these requests signed, again and again those that fail.
+async fn serve(
+    engine: Engine,
+    mut ids: Vec<RequestId>,
+    lanes: Arc<Semaphore>,
+    mut lane: OwnedSemaphorePermit,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let failed = attempt(&engine, &ids).await;
+        let all_lasting = failed.values().all(|lasting| *lasting);
+        ids.retain(|id| {
+            let again = failed.contains_key(id) && engine.state_of(id) == "authorized";
+            if !again {
+                engine.shared.setbacks.forget(id);
+            }
+            again
+        });
+        if ids.is_empty() || engine.latch().reason().is_some() {
+            return;
+        }
+        // Others may have a device that answers.
+        drop(lane);
+        // What only a person can heal is not asked for in haste.
+        pause = if all_lasting { LONGEST_PAUSE } else { pause };
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let Ok(again) = Arc::clone(&lanes).acquire_owned().await else { return };
+        lane = again;
+    }
+}
+
+/// One attempt at each. Returns those that failed, and whether time alone will not heal it.
+async fn attempt(engine: &Engine, ids: &[RequestId]) -> HashMap<RequestId, bool> {
+    let (worker, share) = (engine.clone(), ids.to_vec());
+    let signed = engine.with_devices(move |turn| {
+        // What is authorized is durable: one checkpoint over the log as it is now covers the whole share.
+        let covered = worker.cover(worker.shared.store.size());
+        drop(turn);
+        covered?;
+        Ok(share.into_iter().map(|id| (id, sign(&worker, &id))).collect::<Vec<_>>())
+    });
+    let signed = match signed.await {
+        Ok(signed) => signed,
+        Err(error) => return ids.iter().map(|id| (*id, held_up(engine, *id, &error))).collect(),
+    };
+    let record = |command: Option<Command>| {
+        command.map(|command| engine.enqueue(engine.daemon(), command, false)).transpose()
+    };
+    // All are queued before the first is waited for, so that one transaction takes them.
+    let queued: Vec<_> = signed.into_iter().map(|(id, command)| (id, command.and_then(record))).collect();
+    let mut failed = HashMap::new();
+    for (id, queued) in queued {
+        let recorded = match queued {
+            Ok(Some(queued)) => queued.answer().await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            failed.insert(id, held_up(engine, id, &error));
+        }
+    }
+    failed
 }
 
 /// Says what failed, and whether time alone will not heal it.
@@ -109,37 +157,30 @@ struct Work {
     redeem_key: P256PublicKey,
 }
 
-/// One attempt; `Ok` when there is nothing more to do.
+/// Signs, checks, encrypts; blocks. The command that records it, or `None` when there is nothing more to do.
 #[tracing::instrument(name = "engine.issue", skip_all, fields(request = %id))]
-async fn attempt(engine: &Engine, id: RequestId, covered: &mut bool) -> Result<(), EngineError> {
-    let Some(authorization) = authorization(engine, &id) else { return Ok(()) };
+fn sign(engine: &Engine, id: &RequestId) -> Result<Option<Command>, EngineError> {
+    let Some(authorization) = authorization(engine, id) else { return Ok(None) };
     if authorization.exp <= engine.now().seconds() {
-        return Ok(()); // The tick ends it.
+        return Ok(None); // The tick ends it.
     }
-    let Some(work) = work(engine, &id, &authorization)? else {
-        return fail(engine, id, Failure::NoKey).await;
+    let Some(work) = work(engine, id, &authorization)? else {
+        return Ok(Some(Command::Fail { request: *id, reason: Failure::NoKey }));
     };
-    if !*covered {
-        engine.checkpoint(authorization.index + 1).await?;
-        *covered = true;
-    }
     let input = Zeroizing::new(CompactJwt::signing_input(&authorization.kid, &work.claims));
-    let device = Arc::clone(&engine.shared.keys.issuing);
-    let (kid, digest) = (authorization.kid, Digest::of(input.as_bytes()));
-    let signature = blocking(move || device.sign_es256(&kid, digest.as_bytes())).await??;
+    let digest = Digest::of(input.as_bytes());
+    let signature = engine.shared.keys.issuing.sign_es256(&authorization.kid, digest.as_bytes())?;
     if work.key.verify(input.as_bytes(), &signature).is_err() {
         engine
             .shared
             .latch
             .close("the issuing device made a signature that does not verify with the charter's key");
-        return fail(engine, id, Failure::SignatureInvalid).await;
+        return Ok(Some(Command::Fail { request: *id, reason: Failure::SignatureInvalid }));
     }
     let jwt = Zeroizing::new(CompactJwt::assemble(&input, &signature));
     let jwe = jwe::encrypt(jwt.as_bytes(), &work.redeem_key, &ring::rand::SystemRandom::new())
         .map_err(crate::domain::Refusal::from)?;
-    let command = Command::Issued { request: id, jwt: Digest::of(jwt.as_bytes()), jwe };
-    engine.submit(engine.daemon(), command).await?;
-    Ok(())
+    Ok(Some(Command::Issued { request: *id, jwt: Digest::of(jwt.as_bytes()), jwe }))
 }
 
 fn authorization(engine: &Engine, id: &RequestId) -> Option<Authorization> {
@@ -172,9 +213,4 @@ fn work(engine: &Engine, id: &RequestId, authorization: &Authorization) -> Resul
         }
         Ok(Some(Work { claims, key: key.key, redeem_key: grant.redeem_key }))
     })
-}
-
-async fn fail(engine: &Engine, id: RequestId, reason: Failure) -> Result<(), EngineError> {
-    engine.submit(engine.daemon(), Command::Fail { request: id, reason }).await?;
-    Ok(())
 }

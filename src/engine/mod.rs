@@ -12,6 +12,7 @@ mod error;
 mod initialise;
 mod issue;
 mod latch;
+mod patient;
 mod queue;
 mod recheck;
 mod requests;
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, mpsc, oneshot, watch};
 
 pub use clock::{Clock, ClockFault, SystemClock};
 pub use error::EngineError;
@@ -44,6 +45,9 @@ use crate::{
     store::SqliteStore,
     tlog::{Checkpoint, SignedCheckpoint, VerifierKey},
 };
+
+/// The longest that anything waits for a device.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The devices that hold the daemon's keys.
 #[derive(Clone)]
@@ -76,6 +80,17 @@ struct Job {
     actor: Actor,
     command: Command,
     reply: Reply,
+    /// A redemption that waits for its token instead of being refused before it is there.
+    waits: bool,
+}
+
+/// A command in the queue.
+struct Queued(oneshot::Receiver<Result<Decided, EngineError>>);
+
+impl Queued {
+    async fn answer(self) -> Result<Decided, EngineError> {
+        self.0.await.unwrap_or(Err(EngineError::Stopping))
+    }
 }
 
 /// A handle to the engine; cheap to clone.
@@ -94,6 +109,8 @@ struct Shared {
     verifier_key: VerifierKey,
     changes: broadcast::Sender<RequestId>,
     checkpoint: watch::Sender<Option<SignedCheckpoint>>,
+    /// Held by whoever makes a checkpoint.
+    checkpointing: Arc<Mutex<()>>,
     latch: Latch,
     setbacks: setback::Setbacks,
 }
@@ -107,13 +124,18 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Has a command decided, and waits until its events are durable.
     pub async fn submit(&self, actor: Actor, command: Command) -> Result<Decided, EngineError> {
+        self.enqueue(actor, command, false)?.answer().await
+    }
+
+    /// Queues a command; the answer comes when its events are durable.
+    fn enqueue(&self, actor: Actor, command: Command, waits: bool) -> Result<Queued, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { actor, command, reply };
+        let job = Job { actor, command, reply, waits };
         self.shared.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => EngineError::Stopping,
         })?;
-        answer.await.unwrap_or(Err(EngineError::Stopping))
+        Ok(Queued(answer))
     }
 
     /// Asks the durable state; the closure must be short, since it holds up the queue.
@@ -169,54 +191,55 @@ impl Engine {
 
     /// A signed checkpoint that covers at least `size` entries; the newest durable ones if it has to be made.
     pub async fn checkpoint(&self, size: u64) -> Result<SignedCheckpoint, EngineError> {
-        let newest = self.shared.checkpoint.borrow().clone();
-        if let Some(checkpoint) = newest.filter(|newest| newest.unverified().size >= size) {
+        if let Some(checkpoint) = self.covering(size) {
             return Ok(checkpoint);
         }
-        self.sign_checkpoint().await
+        let engine = self.clone();
+        self.with_devices(move |_turn| engine.cover(size)).await
     }
 
-    async fn sign_checkpoint(&self) -> Result<SignedCheckpoint, EngineError> {
+    /// The newest signed checkpoint, if it covers so many entries.
+    fn covering(&self, size: u64) -> Option<SignedCheckpoint> {
+        self.shared.checkpoint.borrow().clone().filter(|newest| newest.unverified().size >= size)
+    }
+
+    /// Blocks until the newest checkpoint covers at least `size` entries. It becomes a row of the database later (the
+    /// timer does that): the tree it signs is durable, and a lost one is signed again.
+    fn cover(&self, size: u64) -> Result<SignedCheckpoint, EngineError> {
+        if let Some(checkpoint) = self.covering(size) {
+            return Ok(checkpoint);
+        }
         let frontier = self.shared.store.frontier();
-        let key = self.shared.verifier_key.clone();
+        let key = &self.shared.verifier_key;
         let checkpoint =
             Checkpoint { origin: key.name().clone(), size: frontier.size(), root: frontier.root() };
-        let device = Arc::clone(&self.shared.keys.log);
-        let text = checkpoint.to_string();
-        let signature = blocking(move || device.sign_ed25519(text.as_bytes())).await??;
-        let signed = SignedCheckpoint::assemble(checkpoint, &key, &signature)?;
-        self.shared.store.put_checkpoint(&signed).await?;
-        let newer = |current: &mut Option<SignedCheckpoint>| {
+        let signature = self.shared.keys.log.sign_ed25519(checkpoint.to_string().as_bytes())?;
+        let signed = SignedCheckpoint::assemble(checkpoint, key, &signature)?;
+        self.shared.checkpoint.send_if_modified(|current| {
             let is_newer =
                 current.as_ref().is_none_or(|old| old.unverified().size <= signed.unverified().size);
             if is_newer {
                 *current = Some(signed.clone());
             }
             is_newer
-        };
-        self.shared.checkpoint.send_if_modified(newer);
+        });
         Ok(signed)
     }
 
-    /// Waits until the token of a request can be redeemed, the request ends, or the time is over.
-    pub async fn wait_issued(&self, id: RequestId, longest: Duration) -> &'static str {
-        let mut changes = self.changes();
-        let watch = async {
-            loop {
-                let state = self.state_of(&id);
-                if state != "authorized" {
-                    return state;
-                }
-                loop {
-                    match changes.recv().await {
-                        Ok(other) if other != id => {}
-                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => break,
-                        Err(broadcast::error::RecvError::Closed) => return state,
-                    }
-                }
-            }
+    /// Runs something that asks the devices away from the async threads, and waits for it, but not for ever: a device
+    /// that has hung keeps its thread, and the caller tries again.
+    ///
+    /// The work is given a turn, to be held while it makes a checkpoint: whoever waited for it mostly finds that the one
+    /// made meanwhile covers its entries as well, and no more than one thread hangs in the log's device.
+    async fn with_devices<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(OwnedMutexGuard<()>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let answer = async {
+            let turn = Arc::clone(&self.shared.checkpointing).lock_owned().await;
+            blocking(move || work(turn)).await?
         };
-        tokio::time::timeout(longest, watch).await.unwrap_or_else(|_| self.state_of(&id))
+        tokio::time::timeout(DEVICE_PATIENCE, answer).await.unwrap_or(Err(EngineError::DeviceSilent))
     }
 
     /// What failed at the last attempt to sign for a request that is authorized.

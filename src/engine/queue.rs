@@ -3,11 +3,14 @@
 //! Invariant: `working` is the durable state plus the events of the batch at hand; after a failed append it is made
 //! equal to the durable state again, so nothing decided in vain is ever built upon.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError},
+};
 
 use tokio::sync::mpsc;
 
-use super::{Decided, Engine, EngineError, Job, Reply, clock::Reference, issue::Issuer};
+use super::{Decided, Engine, EngineError, Job, Reply, clock::Reference, issue::Issuer, patient::Patient};
 use crate::{
     domain::{
         Context, Refusal, State, decide,
@@ -30,6 +33,7 @@ pub(super) struct Queue {
     pub(super) working: State,
     pub(super) reference: Reference,
     pub(super) issuer: Issuer,
+    pub(super) patient: Patient,
 }
 
 /// Events decided, but not yet durable.
@@ -73,7 +77,9 @@ impl Queue {
             match self.engine.shared.store.append(base, &batch.bytes).await {
                 Ok(()) => return self.publish(batch),
                 Err(AppendError::Conflict { .. }) => match self.catch_up().await {
-                    Ok(()) => jobs = batch.answers.into_iter().map(|(job, _)| job).collect(),
+                    Ok(followed) => {
+                        jobs = batch.answers.into_iter().map(|(job, _)| job).chain(followed).collect();
+                    }
                     Err(error) => {
                         self.engine.shared.latch.close(format!("the log could not be followed: {error}"));
                         return refuse_all(batch.answers.into_iter().map(|(job, _)| job.reply), || {
@@ -93,9 +99,18 @@ impl Queue {
     /// Decides every job; refused ones are answered at once, since nothing has to become durable for that.
     fn decide(&mut self, jobs: Vec<Job>) -> Batch {
         let mut batch = Batch { entries: Vec::new(), bytes: Vec::new(), answers: Vec::new() };
-        for job in jobs {
+        let mut jobs = VecDeque::from(jobs);
+        while let Some(job) = jobs.pop_front() {
+            let Some(job) = self.patient.hold(job, &self.working) else { continue };
+            let first = batch.entries.len();
             match self.decide_one(&job, &mut batch) {
-                Ok(decided) => batch.answers.push((job, decided)),
+                Ok(decided) => {
+                    batch.answers.push((job, decided));
+                    // In the same batch: who waits for a token gets it with the transaction that records it.
+                    for entry in batch.entries.iter().skip(first) {
+                        jobs.extend(touched(&entry.event).map_or_else(Vec::new, |id| self.patient.take(&id)));
+                    }
+                }
                 Err(error) => {
                     let _gone = job.reply.send(Err(error));
                 }
@@ -168,8 +183,9 @@ impl Queue {
         });
     }
 
-    /// Another daemon has appended: folds what it wrote into both states.
-    async fn catch_up(&mut self) -> Result<(), EngineError> {
+    /// Another daemon has appended: folds what it wrote into both states. Returns the jobs that waited for what it did.
+    async fn catch_up(&mut self) -> Result<Vec<Job>, EngineError> {
+        let mut followed = Vec::new();
         let store = Arc::clone(&self.engine.shared.store);
         self.working = self.engine.read(Clone::clone);
         let mut batches = store.read(self.working.size()..store.size());
@@ -179,9 +195,11 @@ impl Queue {
                 self.working.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
                 let mut state = self.engine.shared.state.write().unwrap_or_else(PoisonError::into_inner);
                 state.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
+                drop(state);
+                followed.extend(touched(&entry.event).map_or_else(Vec::new, |id| self.patient.take(&id)));
             }
         }
-        Ok(())
+        Ok(followed)
     }
 }
 

@@ -74,10 +74,21 @@ impl Engine {
     ) -> Result<(RequestId, String), EngineError> {
         let signed = SignedAboutRequest::verify(Self::parse(jws)?, &*self.charter()?, Typ::Redeem)?;
         let id = signed.about().request_id;
-        if let state @ ("pending" | "authorized") = self.wait_issued(id, wait.min(LONGEST_WAIT)).await {
-            return Err(EngineError::NotYet { state, setback: self.setback(&id) });
+        let not_yet = |state| EngineError::NotYet { state, setback: self.setback(&id) };
+        let waits = match self.state_of(&id) {
+            "pending" => return Err(not_yet("pending")),
+            "authorized" if wait.is_zero() => return Err(not_yet("authorized")),
+            state => state == "authorized",
+        };
+        let queued = self.enqueue(actor, Command::Redeem(Box::new(signed)), waits)?;
+        if waits {
+            // A release that is decided in the moment in which the caller's time is over stays in the log: redeeming
+            // again is what he does then.
+            let answer = tokio::time::timeout(wait.min(LONGEST_WAIT), queued.answer());
+            answer.await.unwrap_or(Err(not_yet("authorized")))?;
+        } else {
+            queued.answer().await?;
         }
-        self.submit(actor, Command::Redeem(Box::new(signed))).await?;
         let jwe = self.read(|state| match state.request(&id).map(crate::domain::request::Request::life) {
             Some(Life::Issued { jwe, .. }) => Some(jwe.clone()),
             _ => None,

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Clock, Engine, EngineError, Keys, Latch, Shared, clock::Reference, issue, queue::Queue, snapshot,
+    Clock, Engine, EngineError, Keys, Latch, Shared, clock::Reference, issue, patient::Patient, queue::Queue,
+    snapshot,
 };
 use crate::{
     domain::{
@@ -25,7 +26,7 @@ use crate::{
     },
     jose::b64,
     store::SqliteStore,
-    tlog::VerifierKey,
+    tlog::{SignedCheckpoint, VerifierKey},
 };
 
 /// How often deadlines are looked at.
@@ -77,6 +78,7 @@ impl Running {
             jobs,
             state: RwLock::new(state.clone()),
             checkpoint: watch::Sender::new(store.latest_checkpoint().await?),
+            checkpointing: Arc::default(),
             store,
             keys,
             clock: Arc::clone(&clock),
@@ -96,6 +98,7 @@ impl Running {
             working: state,
             reference: Reference::new(clock.as_ref()),
             issuer,
+            patient: Patient::default(),
         };
         let running = Self {
             queue: tokio::spawn(queue.run(stop.subscribe())),
@@ -199,12 +202,17 @@ async fn timer(
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut kept = engine.shared.checkpoint.subscribe();
     let mut seen = engine.shared.store.size();
     let mut snapshot_at = seen.saturating_add(snapshot_every);
     loop {
-        tokio::select! {
-            () = stopped(&mut stop) => return,
-            _ = ticks.tick() => {}
+        let stopping = tokio::select! {
+            () = stopped(&mut stop) => true,
+            _ = ticks.tick() => false,
+        };
+        keep_checkpoint(&engine, &mut kept).await;
+        if stopping {
+            return;
         }
         let now = engine.now().seconds();
         if engine.read(|state| state.next_deadline().is_some_and(|deadline| deadline <= now)) {
@@ -228,6 +236,23 @@ async fn timer(
             snapshot_at = size.saturating_add(snapshot_every);
             report(snapshot::take(&engine).await, "snapshot");
         }
+    }
+}
+
+/// Stores the newest checkpoint, unless it is stored. Nothing waits for that: whoever needs one finds it in memory.
+async fn keep_checkpoint(engine: &Engine, kept: &mut watch::Receiver<Option<SignedCheckpoint>>) {
+    if !kept.has_changed().unwrap_or(false) {
+        return;
+    }
+    let newest = kept.borrow_and_update().clone();
+    if let Some(newest) = newest
+        && let Err(error) = engine.shared.store.put_checkpoint(&newest).await
+    {
+        kept.mark_changed();
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the checkpoint is not stored yet; trying again"
+        );
     }
 }
 

@@ -3,8 +3,9 @@
 //! Invariants: a batch is durable as a whole or not there at all, hashes included; the published frontier only ever
 //! describes durable entries. Dropping the future at any point is safe: the next writer reads back what became of it.
 
-use sqlx::sqlite::{SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteQueryResult, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use tokio_stream::StreamExt as _;
 
 use super::SqliteStore;
 use super::error::{AppendError, StoreError};
@@ -13,6 +14,27 @@ use super::open::{load_frontier, writer_options};
 use super::reserve::Reserve;
 use super::rows::to_sql;
 use crate::tlog::{Frontier, MAX_ENTRY_BYTES, MAX_SIZE, leaf_hash};
+
+// Texts that are joined at compile time, which constants cannot be. Their parameters are in the order of the text, since
+// the numbers of parameters would count through the whole transaction.
+
+macro_rules! insert_entries {
+    () => {
+        "INSERT INTO entry (idx, bytes)
+         SELECT ? + place.key, substr(batch.bytes, place.value ->> 0, place.value ->> 1)
+         FROM (SELECT ? AS bytes) AS batch, json_each(?) AS place"
+    };
+}
+
+macro_rules! insert_nodes {
+    () => {
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)
+         INSERT INTO node (position, hash) SELECT ? + i, substr(?, 32 * i + 1, 32) FROM n"
+    };
+}
+
+/// An append as one text.
+const TRANSACTION: &str = concat!("BEGIN IMMEDIATE;", insert_entries!(), ";", insert_nodes!(), ";COMMIT");
 
 /// Bytes of entries bound to one statement; bounds the copies that the driver makes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
@@ -135,7 +157,13 @@ impl SqliteStore {
             }
         };
         if writer.uncertain {
-            self.frontier.send_replace(load_frontier(connection).await?);
+            // An abandoned append may have left its transaction open. If there is none, this is an error, and right; if
+            // it stays open, the next BEGIN is one.
+            let _closed = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
+            let found = load_frontier(&mut transaction).await?;
+            transaction.commit().await.map_err(StoreError::from)?;
+            self.frontier.send_replace(found);
             writer.uncertain = false;
         }
         let frontier = self.frontier();
@@ -177,20 +205,45 @@ async fn write(
     if frontier.size().saturating_add(count) > MAX_SIZE {
         return Err(StoreError::Full);
     }
+    if chunk_length(entries) == entries.len() {
+        write_at_once(connection, &mut frontier, entries).await?;
+        return Ok(frontier);
+    }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let mut rest = entries;
     while !rest.is_empty() {
         let (chunk, tail) = rest.split_at(chunk_length(rest));
+        let rows = Rows::of(frontier.size(), chunk);
+        let done = rows.bind_to(sqlx::query(insert_entries!())).execute(&mut *transaction).await?;
+        expect_rows(done.rows_affected(), chunk.len())?;
         let mut nodes = Nodes::starting_at(&frontier);
-        insert_entries(&mut transaction, frontier.size(), chunk).await?;
-        for entry in chunk {
-            frontier.append(leaf_hash(entry), |_, hash| nodes.hashes.extend_from_slice(hash.as_bytes()));
-        }
+        nodes.complete(&mut frontier, chunk);
         nodes.insert(&mut transaction).await?;
         rest = tail;
     }
     transaction.commit().await?;
     Ok(frontier)
+}
+
+/// A batch as most are: the whole transaction goes to the driver's thread as one text, because four separate trips
+/// there and back cost more than what they carry. An error leaves it open, and the caller closes the connection.
+async fn write_at_once(
+    connection: &mut SqliteConnection,
+    frontier: &mut Frontier,
+    entries: &[Vec<u8>],
+) -> Result<(), StoreError> {
+    let rows = Rows::of(frontier.size(), entries);
+    let mut nodes = Nodes::starting_at(frontier);
+    nodes.complete(frontier, entries);
+    // Of BEGIN and COMMIT, SQLite repeats the number of the statement before.
+    let expected = [None, Some(entries.len()), Some(nodes.count()), None];
+    let done = connection.execute_many(nodes.bind_to(rows.bind_to(sqlx::query(TRANSACTION))));
+    let done: Vec<SqliteQueryResult> = done.collect::<Result<_, _>>().await?;
+    expect_rows(done.len() as u64, expected.len())?;
+    for (done, expected) in done.iter().zip(expected) {
+        expected.map_or(Ok(()), |expected| expect_rows(done.rows_affected(), expected))?;
+    }
+    Ok(())
 }
 
 /// How many of the entries go into one statement: at least one.
@@ -203,38 +256,40 @@ fn chunk_length(entries: &[Vec<u8>]) -> usize {
     fitting.count().max(1)
 }
 
+type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
+
 /// Entries travel as one blob and a list of where each begins and how long it is: one statement for any number of rows,
 /// several times faster than a row at a time.
-async fn insert_entries(
-    connection: &mut SqliteConnection,
+struct Rows {
     first: u64,
-    entries: &[Vec<u8>],
-) -> Result<(), StoreError> {
-    let mut places = Vec::with_capacity(entries.len());
-    let mut blob = Vec::with_capacity(entries.iter().map(Vec::len).sum::<usize>() + 1);
-    for entry in entries {
-        // SQL counts from 1.
-        places.push(format!("[{},{}]", blob.len() + 1, entry.len()));
-        blob.extend_from_slice(entry);
+    bytes: Vec<u8>,
+    places: String,
+}
+
+impl Rows {
+    fn of(first: u64, entries: &[Vec<u8>]) -> Self {
+        let mut bytes = Vec::with_capacity(entries.iter().map(Vec::len).sum::<usize>() + 1);
+        let mut places = Vec::with_capacity(entries.len());
+        for entry in entries {
+            // SQL counts from 1.
+            places.push(format!("[{},{}]", bytes.len() + 1, entry.len()));
+            bytes.extend_from_slice(entry);
+        }
+        // The driver binds an empty blob as NULL, which a batch of empty entries would be; this byte belongs to no entry.
+        bytes.push(0);
+        Self { first, bytes, places: format!("[{}]", places.join(",")) }
     }
-    // The driver binds an empty blob as NULL, which a batch of empty entries would be; this byte belongs to no entry.
-    blob.push(0);
-    let done = sqlx::query(
-        "INSERT INTO entry (idx, bytes)
-         SELECT ?1 + key, substr(?2, value ->> 0, value ->> 1) FROM json_each(?3)",
-    )
-    .bind(to_sql(first))
-    .bind(blob)
-    .bind(format!("[{}]", places.join(",")))
-    .execute(connection)
-    .await?;
-    expect_rows(done.rows_affected(), entries.len())
+
+    /// To the parameters of `insert_entries`.
+    fn bind_to(self, query: Query) -> Query {
+        query.bind(to_sql(self.first)).bind(self.bytes).bind(self.places)
+    }
 }
 
 /// Newly completed nodes: consecutive positions, so one number and their bytes say it all.
 pub(super) struct Nodes {
     first: u64,
-    pub(super) hashes: Vec<u8>,
+    hashes: Vec<u8>,
 }
 
 impl Nodes {
@@ -242,18 +297,27 @@ impl Nodes {
         Self { first: crate::tlog::nodes_for_size(frontier.size()), hashes: Vec::new() }
     }
 
+    /// Grows the tree by these entries, and takes the nodes that they complete.
+    pub(super) fn complete(&mut self, frontier: &mut Frontier, entries: &[Vec<u8>]) {
+        for entry in entries {
+            frontier.append(leaf_hash(entry), |_, hash| self.hashes.extend_from_slice(hash.as_bytes()));
+        }
+    }
+
     pub(super) async fn insert(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let count = self.hashes.len() / 32;
-        let done = sqlx::query(
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?3)
-             INSERT INTO node (position, hash) SELECT ?1 + i, substr(?2, 32 * i + 1, 32) FROM n",
-        )
-        .bind(to_sql(self.first))
-        .bind(self.hashes)
-        .bind(i64::try_from(count).unwrap_or(i64::MAX))
-        .execute(connection)
-        .await?;
+        let count = self.count();
+        let done = self.bind_to(sqlx::query(insert_nodes!())).execute(connection).await?;
         expect_rows(done.rows_affected(), count)
+    }
+
+    fn count(&self) -> usize {
+        self.hashes.len() / 32
+    }
+
+    /// To the parameters of `insert_nodes`.
+    fn bind_to(self, query: Query) -> Query {
+        let count = i64::try_from(self.count()).unwrap_or(i64::MAX);
+        query.bind(count).bind(to_sql(self.first)).bind(self.hashes)
     }
 }
 

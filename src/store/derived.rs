@@ -11,7 +11,7 @@ use super::append::{Nodes, Writer};
 use super::error::{AppendError, StoreError, is_busy};
 use super::open::writer_options;
 use super::rows::{self, from_sql, to_sql};
-use crate::tlog::{self, Frontier, Hash, SignedCheckpoint, leaf_hash};
+use crate::tlog::{self, Frontier, Hash, SignedCheckpoint};
 
 /// Checkpoints that are kept; older ones are of no use to anybody who asks this log.
 const CHECKPOINTS_KEPT: i64 = 64;
@@ -213,9 +213,8 @@ async fn insert_all_nodes(connection: &mut SqliteConnection) -> Result<Frontier,
     while frontier.size() < size {
         let end = size.min(frontier.size() + 1024);
         let mut nodes = Nodes::starting_at(&frontier);
-        for entry in super::read::batch(connection, frontier.size()..end).await? {
-            frontier.append(leaf_hash(&entry), |_, hash| nodes.hashes.extend_from_slice(hash.as_bytes()));
-        }
+        let entries = super::read::batch(connection, frontier.size()..end).await?;
+        nodes.complete(&mut frontier, &entries);
         nodes.insert(connection).await?;
     }
     Ok(frontier)

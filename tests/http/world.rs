@@ -118,7 +118,15 @@ impl World {
     /// The whole way of a token; the compact JWT.
     pub fn token(&self, name: &str) -> String {
         let id = self.authorize(name);
-        assert_eq!(self.runtime.block_on(self.engine.wait_issued(id, DEADLINE)), "issued");
+        self.runtime.block_on(async {
+            let mut changes = self.engine.changes();
+            let issued = async {
+                while self.engine.state_of(&id) != "issued" {
+                    changes.recv().await.unwrap();
+                }
+            };
+            tokio::time::timeout(DEADLINE, issued).await.unwrap();
+        });
         let jwe = self.engine.read(|state| match state.request(&id).unwrap().life() {
             Life::Issued { jwe, .. } => jwe.clone(),
             other => panic!("{other:?}"),
