@@ -5,10 +5,11 @@ use super::{
     event::Failure,
     evidence::Evidence,
     id::{InstanceId, RequestId},
+    proposal::{SignedProposal, SignedRetraction},
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
 };
-use crate::jose::Digest;
+use crate::jose::{Digest, Signature};
 
 /// One thing that is asked.
 #[derive(Debug, Clone)]
@@ -20,6 +21,22 @@ pub enum Command {
         /// Evidence for its devices.
         evidence: Vec<Evidence>,
     },
+    /// Propose the next charter, or adopt it at once if enough people have signed it.
+    Propose {
+        /// The document under signatures.
+        proposal: Box<SignedProposal>,
+        /// Evidence for its new devices.
+        evidence: Vec<Evidence>,
+    },
+    /// Sign a proposed charter.
+    Sign {
+        /// Digest of the document.
+        proposal: Digest,
+        /// Verified when it is decided, with all the others.
+        signature: Box<Signature>,
+    },
+    /// Take a proposed charter back.
+    Retract(Box<SignedRetraction>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

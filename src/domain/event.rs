@@ -78,6 +78,8 @@ pub enum Failure {
     SignatureInvalid,
     /// The charter has no active key for the profile any more.
     NoKey,
+    /// A new charter took away what the authorization rests on.
+    Superseded,
 }
 
 /// What happened.
@@ -91,7 +93,29 @@ pub enum Event {
         /// The device's f9 certificate, base64url of DER.
         intermediate: String,
     },
-    /// A charter came into force.
+    /// A custodian proposed the next charter; its attestation evidence stands before it.
+    CharterProposed {
+        /// The document under its author's signature, and perhaps others'.
+        charter: GeneralJws,
+    },
+    /// One more signature under a proposed charter.
+    CharterSigned {
+        /// Digest of the document.
+        charter: Digest,
+        /// The signature over the document.
+        signature: Signature,
+    },
+    /// A proposed charter was taken back.
+    CharterRetracted {
+        /// Under its author's signature.
+        retraction: GeneralJws,
+    },
+    /// A proposed charter was not signed in time.
+    CharterLapsed {
+        /// Digest of the document.
+        charter: Digest,
+    },
+    /// A charter came into force. Whatever else was proposed has ended with it.
     CharterAdopted {
         /// With its signatures.
         charter: GeneralJws,
@@ -134,6 +158,11 @@ pub enum Event {
     },
     /// The deadline for approvals passed.
     RequestLapsed {
+        /// Which request.
+        request_id: RequestId,
+    },
+    /// A new charter came into force while the request waited for approvals.
+    RequestSuperseded {
         /// Which request.
         request_id: RequestId,
     },

@@ -6,12 +6,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    charter::Charter,
+    charter::{Charter, Device},
     event::{Entry, Event},
+    evidence::Evidence,
     grant::Grant,
     id::RequestId,
+    proposal::{Proposal, proposal_of},
     request::{Authorization, Life, Outcome, Request},
-    state::State,
+    state::{Adopted, State},
     statement::request_of,
     time::Timestamp,
 };
@@ -48,10 +50,23 @@ impl State {
     fn apply(&mut self, event: &Event, at: Timestamp, index: u64) -> Result<(), &'static str> {
         match event {
             Event::AttestationRecorded { statement, intermediate } => {
-                self.evidence.insert(super::evidence::digest(statement, intermediate));
+                let evidence = Evidence { statement: statement.clone(), intermediate: intermediate.clone() };
+                self.evidence.insert(evidence.digest(), evidence);
                 Ok(())
             }
-            Event::CharterAdopted { charter } => self.adopt(charter),
+            Event::CharterProposed { charter } => self.propose(charter, at),
+            Event::CharterSigned { charter, signature } => {
+                let proposal = self.proposals.get_mut(charter).ok_or("no such charter is proposed")?;
+                proposal.signed(signature.clone());
+                Ok(())
+            }
+            Event::CharterRetracted { retraction } => {
+                let digest = proposal_of(retraction).map_err(|_| "the statement in it is not valid")?;
+                self.end_proposal(&digest)
+            }
+            Event::CharterLapsed { charter } => self.end_proposal(charter),
+            Event::CharterAdopted { charter } => self.adopt(charter, at, index),
+            Event::RequestSuperseded { request_id } => self.close(request_id, Outcome::Superseded, at),
             Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => {
                 Ok(())
             }
@@ -98,16 +113,46 @@ impl State {
         }
     }
 
-    fn adopt(&mut self, statement: &GeneralJws) -> Result<(), &'static str> {
-        if self.charter.is_some() {
-            return Err("a charter is in force already");
-        }
+    /// Verifies the new version, whoever wrote the entry: rules are the one thing that no log is believed in.
+    fn adopt(&mut self, statement: &GeneralJws, at: Timestamp, index: u64) -> Result<(), &'static str> {
         let digest = Digest::of(&statement.payload);
-        let charter =
-            Charter::genesis(statement.clone(), digest).map_err(|_| "the charter in it is not valid")?;
+        let adopted = match &self.charter {
+            None => Charter::genesis(statement.clone(), digest),
+            Some(charter) => charter.successor(statement.clone(), at.seconds()),
+        };
+        let mut charter =
+            adopted.map_err(|_| "the charter in it does not follow, or not enough have signed it")?;
+        charter.keep_earlier(|digest| self.index.is_under(digest));
+        self.versions.push(Adopted { index, digest });
+        self.proposals.clear();
         self.charter = Some(Arc::new(charter));
-        self.evidence.clear();
+        self.keep_evidence();
         Ok(())
+    }
+
+    fn propose(&mut self, statement: &GeneralJws, at: Timestamp) -> Result<(), &'static str> {
+        let charter = self.charter().ok_or("no charter is in force")?;
+        let proposal =
+            Proposal::recorded(charter, statement.clone(), at).ok_or("the charter in it may not follow")?;
+        match self.proposals.insert(proposal.rules().digest(), proposal) {
+            None => Ok(()),
+            Some(_) => Err("the charter in it is proposed already"),
+        }
+    }
+
+    fn end_proposal(&mut self, digest: &Digest) -> Result<(), &'static str> {
+        self.proposals.remove(digest).ok_or("no such charter is proposed")?;
+        self.keep_evidence();
+        Ok(())
+    }
+
+    /// Drops evidence that neither the charter in force nor a proposal names.
+    fn keep_evidence(&mut self) {
+        let rules = self.charter.iter().map(|charter| charter.document());
+        let rules = rules.chain(self.proposals.values().map(|proposal| proposal.rules().document()));
+        let devices = rules.flat_map(|document| &document.persons).flat_map(|person| &person.devices);
+        let named: BTreeSet<Digest> = devices.filter_map(Device::attestation).copied().collect();
+        self.evidence.retain(|digest, _| named.contains(digest));
     }
 
     fn file(&mut self, filed: &GeneralJws, at: Timestamp) -> Result<(), &'static str> {
@@ -181,7 +226,7 @@ impl State {
         else {
             return;
         };
-        let profile = self.charter.as_ref().and_then(|charter| charter.profile(&grant.profile));
+        let profile = self.charter_named(&grant.charter).and_then(|charter| charter.profile(&grant.profile));
         let Some(cooldown) = profile.map(|profile| profile.cooldown).filter(|seconds| *seconds > 0) else {
             return;
         };

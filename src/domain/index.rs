@@ -27,6 +27,8 @@ pub(super) struct Index {
     /// How many requests each client has open, that is pending or authorized.
     open: BTreeMap<PrincipalId, usize>,
     all_open: usize,
+    /// How many live requests each charter has.
+    under: BTreeMap<Digest, usize>,
     /// How many closed requests of each client ended without a token.
     fruitless: BTreeMap<PrincipalId, usize>,
 }
@@ -35,11 +37,11 @@ fn is_open(request: &Request) -> bool {
     !matches!(request.life(), Life::Issued { .. })
 }
 
-fn raise(counts: &mut BTreeMap<PrincipalId, usize>, who: &PrincipalId) {
+fn raise<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, who: &K) {
     *counts.entry(who.clone()).or_insert(0) += 1;
 }
 
-fn lower(counts: &mut BTreeMap<PrincipalId, usize>, who: &PrincipalId) {
+fn lower<K: Ord>(counts: &mut BTreeMap<K, usize>, who: &K) {
     if let Some(count) = counts.get_mut(who) {
         *count -= 1;
         if *count == 0 {
@@ -71,6 +73,7 @@ impl Index {
     /// A live request is there that was not. False if another uses one of its keys.
     pub(super) fn file(&mut self, id: RequestId, request: &Request) -> bool {
         self.enter(id, request);
+        raise(&mut self.under, &request.grant().charter);
         request.grant().fresh_keys().all(|key| self.keys.insert(key))
     }
 
@@ -95,6 +98,7 @@ impl Index {
     /// A live request is there no more.
     pub(super) fn end(&mut self, id: RequestId, request: &Request) {
         self.leave(id, request);
+        lower(&mut self.under, &request.grant().charter);
         for key in request.grant().fresh_keys() {
             self.keys.remove(&key);
         }
@@ -114,6 +118,11 @@ impl Index {
         if closed.outcome != Outcome::Expired {
             lower(&mut self.fruitless, &closed.client_id);
         }
+    }
+
+    /// Whether a live request was asked under this charter.
+    pub(super) fn is_under(&self, charter: &Digest) -> bool {
+        self.under.contains_key(charter)
     }
 
     /// Whether a live request uses this key.

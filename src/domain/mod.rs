@@ -16,6 +16,7 @@ mod exact;
 pub mod grant;
 pub mod id;
 mod index;
+pub mod proposal;
 pub mod quorum;
 pub mod recheck;
 pub mod refusal;

@@ -32,7 +32,8 @@ impl State {
     /// Verifies every signature in requests that are pending or authorized, and each authorization as a whole.
     pub fn recheck(&self) -> Result<(), Unfounded> {
         for request in self.requests() {
-            let verdict = match (self.charter(), request.life()) {
+            // Whatever a newer charter does not honour was ended when it came into force.
+            let verdict = match (self.charter_named(&request.grant().charter), request.life()) {
                 (_, Life::Issued { .. }) => Ok(()),
                 (None, _) => Err(Refusal::NoCharter.reason()),
                 (Some(charter), Life::Pending { approvals, denials }) => {

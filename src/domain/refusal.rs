@@ -37,6 +37,30 @@ pub enum Refusal {
     /// Another charter than the one in force.
     #[error("the statement names another charter than the one in force")]
     CharterMismatch,
+    /// The log key is another one.
+    #[error(
+        "the new charter changes the log key or its place: no successor of a log key exists yet; leave the first of log_keys as it is"
+    )]
+    LogKeyChanged,
+    /// It is open already.
+    #[error("this charter is proposed already: sign it with breakglass charter sign {0}")]
+    ProposalExists(crate::jose::Digest),
+    /// One each.
+    #[error("{who} has proposed {open} already: each has one proposal at a time; withdraw that one first")]
+    ProposalOpen {
+        /// Who.
+        who: String,
+        /// Digest of the one that is open.
+        open: crate::jose::Digest,
+    },
+    /// There is none.
+    #[error(
+        "no charter {0} is proposed, or it was adopted, withdrawn or overtaken; see breakglass charter proposals"
+    )]
+    ProposalUnknown(crate::jose::Digest),
+    /// Somebody else's.
+    #[error("only its author can take a proposed charter back")]
+    NotTheAuthor,
     /// A bad charter.
     #[error(transparent)]
     Charter(#[from] super::charter::CharterError),
@@ -195,6 +219,11 @@ impl Refusal {
             Self::CharterInForce => "CHARTER_IN_FORCE",
             Self::CharterExpired => "CHARTER_EXPIRED",
             Self::CharterMismatch => "CHARTER_MISMATCH",
+            Self::LogKeyChanged => "LOG_KEY_CHANGED",
+            Self::ProposalExists(_) => "PROPOSAL_EXISTS",
+            Self::ProposalOpen { .. } => "PROPOSAL_OPEN",
+            Self::ProposalUnknown(_) => "PROPOSAL_UNKNOWN",
+            Self::NotTheAuthor => "NOT_THE_AUTHOR",
             Self::Charter(error) => error.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
             Self::Statement(error) | Self::Grant(GrantError::Json(error)) => error.reason(),
@@ -236,6 +265,7 @@ impl Refusal {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Charter(_)
+            | Self::LogKeyChanged
             | Self::Attestation { .. }
             | Self::Statement(_)
             | Self::Grant(_)
@@ -250,14 +280,17 @@ impl Refusal {
             | Self::SelfApproval(_)
             | Self::NoSeat(_)
             | Self::StationForbidden
+            | Self::NotTheAuthor
             | Self::NotTheRequester => Fault::Denied,
-            Self::RequestUnknown(_) => Fault::Missing,
+            Self::RequestUnknown(_) | Self::ProposalUnknown(_) => Fault::Missing,
             Self::Duplicate(_)
+            | Self::ProposalExists(_)
             | Self::KeyReused
             | Self::AlreadySigned(_)
             | Self::RedemptionUsed
             | Self::CharterInForce => Fault::Duplicate,
             Self::TooManyOpen { .. }
+            | Self::ProposalOpen { .. }
             | Self::TooManyEnded { .. }
             | Self::Cooldown { .. }
             | Self::RedeemedTooOften(_) => Fault::Limit,

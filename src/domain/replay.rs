@@ -12,6 +12,7 @@ use super::{
     event::{Actor, Entry, Event, Failure},
     evidence::Evidence,
     id::InstanceId,
+    proposal::{SignedProposal, SignedRetraction},
     refusal::Refusal,
     state::State,
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
@@ -163,10 +164,10 @@ impl Replay {
             self.evidence.push(Evidence { statement: statement.clone(), intermediate: intermediate.clone() });
             return Ok(());
         }
-        if !self.evidence.is_empty() && !matches!(entry.event, Event::CharterAdopted { .. }) {
+        if !self.evidence.is_empty() && !stands_on_evidence(&entry.event) {
             return Err(WrongEntry::Differs("evidence stands only before a charter".into()));
         }
-        let command = self.command(&entry.event)?;
+        let command = self.command(&entry.event, entry.at)?;
         let instance = match &entry.actor {
             Actor::Daemon { instance } => instance.clone(),
             Actor::Peer { .. } => unknown_instance()?,
@@ -200,7 +201,7 @@ impl Replay {
     /// What the decision says of this entry, and what must come after it.
     fn expect(&mut self, events: Vec<Event>, found: &Event) -> Result<(), WrongEntry> {
         let mut events: VecDeque<Event> = events.into();
-        if let Event::CharterAdopted { .. } = found {
+        if stands_on_evidence(found) {
             // The evidence before it was collected; the decision must have used exactly that.
             for item in std::mem::take(&mut self.evidence) {
                 let recorded =
@@ -210,7 +211,10 @@ impl Replay {
         }
         if matches!(
             found,
-            Event::RequestLapsed { .. } | Event::TokenExpired { .. } | Event::IssuanceFailed { .. }
+            Event::RequestLapsed { .. }
+                | Event::TokenExpired { .. }
+                | Event::IssuanceFailed { .. }
+                | Event::CharterLapsed { .. }
         ) {
             // A tick ends several; each is decided on its own here.
             events.retain(|event| event == found);
@@ -224,8 +228,15 @@ impl Replay {
         Ok(())
     }
 
+    /// A charter that was proposed, or adopted in one go, after version 1.
+    fn proposed(&self, statement: &GeneralJws, at: Timestamp) -> Result<Command, WrongEntry> {
+        let charter = self.state.charter().ok_or(Refusal::NoCharter)?;
+        let proposal = Box::new(SignedProposal::verify(statement.clone(), charter, at.seconds())?);
+        Ok(Command::Propose { proposal, evidence: self.evidence.clone() })
+    }
+
     /// The command that this event is the first answer to.
-    fn command(&self, event: &Event) -> Result<Command, WrongEntry> {
+    fn command(&self, event: &Event, at: Timestamp) -> Result<Command, WrongEntry> {
         let rules = || self.state.charter().ok_or(Refusal::NoCharter);
         let about =
             |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
@@ -234,6 +245,16 @@ impl Replay {
             SignedVerdict::verify(request.payload(), signature.clone(), rules()?).map(Box::new)
         };
         Ok(match event {
+            Event::CharterProposed { charter } => self.proposed(charter, at)?,
+            Event::CharterAdopted { charter } if self.state.charter().is_some() => {
+                self.proposed(charter, at)?
+            }
+            Event::CharterSigned { charter, signature } => {
+                Command::Sign { proposal: *charter, signature: Box::new(signature.clone()) }
+            }
+            Event::CharterRetracted { retraction } => {
+                Command::Retract(Box::new(SignedRetraction::verify(retraction.clone(), rules()?)?))
+            }
             Event::CharterAdopted { charter } => {
                 let charter =
                     Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
@@ -249,7 +270,8 @@ impl Replay {
             }
             Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
             Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
-            Event::RequestLapsed { .. }
+            Event::CharterLapsed { .. }
+            | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
             Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
@@ -267,6 +289,7 @@ impl Replay {
             }
             Event::AttestationRecorded { .. }
             | Event::RequestDenied { .. }
+            | Event::RequestSuperseded { .. }
             | Event::IssuanceAuthorized { .. } => {
                 return Err(WrongEntry::Differs(
                     "it never stands alone: the entry that leads to it is missing".into(),
@@ -274,6 +297,11 @@ impl Replay {
             }
         })
     }
+}
+
+/// Evidence of devices comes right before the charter that names it.
+fn stands_on_evidence(event: &Event) -> bool {
+    matches!(event, Event::CharterProposed { .. } | Event::CharterAdopted { .. })
 }
 
 /// What only a daemon does, it does in its own name.
@@ -287,7 +315,11 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
             Event::DaemonStarted { .. }
             | Event::IssuanceTakenOver { .. }
             | Event::TokenIssued { .. }
-            | Event::IssuanceFailed { .. }
+            | Event::IssuanceFailed {
+                reason: Failure::Expired | Failure::NoKey | Failure::SignatureInvalid,
+                ..
+            }
+            | Event::CharterLapsed { .. }
             | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::AttemptsRefused { .. }

@@ -3,7 +3,7 @@
 //! Invariants: each state carries what is true only there; transitions consume the request, so none can be used twice;
 //! what is closed keeps no more than it takes to refuse its bytes again.
 //!
-//! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Failed.
+//! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Superseded, Failed.
 
 use std::collections::BTreeSet;
 
@@ -110,6 +110,8 @@ pub enum Outcome {
     Withdrawn,
     /// By its deadline.
     Lapsed,
+    /// By a new charter.
+    Superseded,
     /// Issued, and over.
     Expired,
     /// Authorized, but never issued.
@@ -124,6 +126,7 @@ impl Outcome {
             Self::Denied => "denied",
             Self::Withdrawn => "withdrawn",
             Self::Lapsed => "lapsed",
+            Self::Superseded => "superseded",
             Self::Expired => "expired",
             Self::Failed(_) => "failed",
         }
@@ -287,7 +290,7 @@ impl Request {
     #[must_use]
     pub(super) fn closed(self, outcome: Outcome, at: Timestamp) -> Option<Closed> {
         let fits = match outcome {
-            Outcome::Denied | Outcome::Withdrawn | Outcome::Lapsed => {
+            Outcome::Denied | Outcome::Withdrawn | Outcome::Lapsed | Outcome::Superseded => {
                 matches!(self.life, Life::Pending { .. })
             }
             Outcome::Failed(_) => matches!(self.life, Life::Authorized(_)),

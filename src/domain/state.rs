@@ -2,21 +2,20 @@
 //!
 //! Invariants: equal logs give equal states, byte for byte when serialised; nothing here is the truth, the log is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    charter::Charter,
+    charter::{Charter, StoredCharter},
+    evidence::Evidence,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
+    proposal::Proposal,
     request::{Closed, Request},
     time::Timestamp,
 };
-use crate::jose::{Digest, GeneralJws, JoseError, json};
+use crate::jose::{Digest, JoseError, json};
 
 /// A snapshot at most, in bytes.
 const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
@@ -31,10 +30,24 @@ pub struct State {
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) closed: BTreeMap<RequestId, Closed>,
     pub(super) cooldowns: Cooldowns,
-    /// Evidence recorded since the last charter, by digest.
-    pub(super) evidence: BTreeSet<Digest>,
+    /// Every version so far, the first first.
+    pub(super) versions: Vec<Adopted>,
+    /// By the digest of the document.
+    pub(super) proposals: BTreeMap<Digest, Proposal>,
+    /// Evidence that the charter in force or a proposal may name, by digest.
+    pub(super) evidence: BTreeMap<Digest, Evidence>,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
+}
+
+/// Where in the log a version of the charter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adopted {
+    /// Index of the entry.
+    pub index: u64,
+    /// Digest of the document.
+    pub digest: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,11 +55,13 @@ pub struct State {
 struct Stored {
     size: u64,
     last: Timestamp,
-    charter: Option<GeneralJws>,
+    charter: Option<StoredCharter>,
+    versions: Vec<Adopted>,
+    proposals: Vec<Proposal>,
     requests: Vec<Request>,
     closed: Vec<(RequestId, Closed)>,
     cooldowns: Vec<(PrincipalId, ProfileId, i64)>,
-    evidence: BTreeSet<Digest>,
+    evidence: Vec<Evidence>,
 }
 
 impl From<State> for Stored {
@@ -54,7 +69,9 @@ impl From<State> for Stored {
         Self {
             size: state.size,
             last: state.last,
-            charter: state.charter.map(|charter| charter.statement().clone()),
+            charter: state.charter.map(|charter| StoredCharter::from(charter.as_ref())),
+            versions: state.versions,
+            proposals: state.proposals.into_values().collect(),
             requests: state.requests.into_values().collect(),
             closed: state.closed.into_iter().collect(),
             cooldowns: state
@@ -62,7 +79,7 @@ impl From<State> for Stored {
                 .into_iter()
                 .map(|((sub, profile), until)| (sub, profile, until))
                 .collect(),
-            evidence: state.evidence,
+            evidence: state.evidence.into_values().collect(),
         }
     }
 }
@@ -70,10 +87,8 @@ impl From<State> for Stored {
 impl TryFrom<Stored> for State {
     type Error = super::charter::CharterError;
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
-        let charter = stored.charter.map(|statement| {
-            let digest = Digest::of(&statement.payload);
-            Charter::genesis(statement, digest)
-        });
+        let charter = stored.charter.map(Charter::try_from);
+        let proposals = stored.proposals.into_iter();
         let requests: BTreeMap<_, _> =
             stored.requests.into_iter().map(|request| (request.id(), request)).collect();
         let closed: BTreeMap<_, _> = stored.closed.into_iter().collect();
@@ -87,7 +102,9 @@ impl TryFrom<Stored> for State {
             requests,
             closed,
             cooldowns,
-            evidence: stored.evidence,
+            versions: stored.versions,
+            proposals: proposals.map(|proposal| (proposal.rules().digest(), proposal)).collect(),
+            evidence: stored.evidence.into_iter().map(|item| (item.digest(), item)).collect(),
         })
     }
 }
@@ -117,6 +134,35 @@ impl State {
         self.charter.clone()
     }
 
+    /// The charter in force, or one before it under which something is still live.
+    #[must_use]
+    pub fn charter_named(&self, digest: &Digest) -> Option<&Charter> {
+        self.charter()?.version_named(digest)
+    }
+
+    /// Every version so far, the first first: where it is in the log.
+    #[must_use]
+    pub fn versions(&self) -> &[Adopted] {
+        &self.versions
+    }
+
+    /// A proposed charter.
+    #[must_use]
+    pub fn proposal(&self, digest: &Digest) -> Option<&Proposal> {
+        self.proposals.get(digest)
+    }
+
+    /// All proposed charters.
+    pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
+        self.proposals.values()
+    }
+
+    /// Evidence that the log holds for a device of the charter in force, or of a proposal.
+    #[must_use]
+    pub fn evidence(&self, digest: &Digest) -> Option<&Evidence> {
+        self.evidence.get(digest)
+    }
+
     /// A live request.
     #[must_use]
     pub fn request(&self, id: &RequestId) -> Option<&Request> {
@@ -139,10 +185,11 @@ impl State {
         self.closed.iter()
     }
 
-    /// Unix seconds at which the next request ends by itself.
+    /// Unix seconds at which the next request or proposal ends by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<i64> {
-        self.index.deadlines.first().map(|(at, _)| *at)
+        let request = self.index.deadlines.first().map(|(at, _)| *at);
+        request.into_iter().chain(self.proposals().map(Proposal::deadline)).min()
     }
 
     /// The bytes of a snapshot: JCS, so that equal states have equal bytes.

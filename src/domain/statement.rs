@@ -178,7 +178,7 @@ impl SignedAboutRequest {
     }
 }
 
-fn verify_signature(
+pub(super) fn verify_signature(
     signature: &Signature,
     payload: &[u8],
     rules: &Rules,

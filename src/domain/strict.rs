@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    charter::{Charter, NotPermitted, Permit},
+    charter::{Basis, Charter, NotPermitted, Permit, TakenAway},
     claims::Claims,
     grant::{Grant, GrantError},
     id::{Audience, PersonId, RequestId},
     time::SKEW,
 };
-use crate::jose::{CompactJwt, GeneralJws, JoseError, Signature, Typ, json};
+use crate::jose::{CompactJwt, Digest, GeneralJws, JoseError, Signature, Typ, json};
 
 /// A token at most, in bytes.
 const MAX_JWT_BYTES: usize = 8_000;
@@ -22,7 +22,7 @@ pub const MINT_WITHIN: i64 = 120;
 /// What a verifier knows when it judges a token.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// The newest charter it holds, verified.
+    /// The newest charter it holds, verified, with the versions before it that it still keeps.
     pub charter: &'a Charter,
     /// Its own name: the only audience it serves.
     pub audience: &'a Audience,
@@ -96,6 +96,12 @@ pub enum Rejection {
     /// The charter does not count any more, or not yet.
     #[error("the charter is not in force at this time; fetch the newest")]
     CharterNotInForce,
+    /// Granted under an earlier charter, and too long ago for that.
+    #[error("the token was granted under an earlier charter, and its time is over")]
+    Superseded,
+    /// A newer charter took away what it rests on.
+    #[error(transparent)]
+    TakenAway(#[from] TakenAway),
     /// A development charter, and this is not a development verifier.
     #[error("the charter is marked for development, and this verifier does not accept such")]
     Development,
@@ -149,6 +155,8 @@ impl Rejection {
         match self {
             Self::Malformed(_) => "TOKEN_MALFORMED",
             Self::CharterNotInForce => "CHARTER_NOT_IN_FORCE",
+            Self::Superseded => "CHARTER_SUPERSEDED",
+            Self::TakenAway(_) => "TAKEN_AWAY",
             Self::Development => "DEVELOPMENT_CHARTER",
             Self::IssuingKey => "ISSUING_KEY_UNKNOWN",
             Self::Signature => "SIGNATURE_INVALID",
@@ -175,16 +183,16 @@ impl From<GrantError> for Rejection {
 
 /// Judges a token.
 pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, Rejection> {
-    let charter = view.charter;
-    if !charter.is_in_force(view.now) {
+    if !view.charter.is_in_force(view.now) {
         return Err(Rejection::CharterNotInForce);
     }
-    if charter.document().development && !view.allow_development {
+    if view.charter.document().development && !view.allow_development {
         return Err(Rejection::Development);
     }
     let token = CompactJwt::parse(jwt, MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
     let claims: Claims = json::parse(token.payload(), MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
     let private = &claims.breakglass;
+    let charter = view.charter.version_named(&private.charter).ok_or(NotPermitted::Charter)?;
     let key = charter.accepted_key(token.kid(), &private.profile).ok_or(Rejection::IssuingKey)?;
     token.verify(&key.key).map_err(|_| Rejection::Signature)?;
     if claims.aud != *view.audience {
@@ -194,9 +202,33 @@ pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, R
     if claims.iat > view.now + SKEW || claims.exp <= view.now {
         return Err(Rejection::Time);
     }
+    still_stands(view, charter, token.kid(), &claims, &grant)?;
     not_killed(view, &claims)?;
     seen.admit(&claims, view.now)?;
     Ok(Accepted { claims, grant, approvers })
+}
+
+/// Granted under an earlier version: for as long as any token of it could live, and unless a later one has taken away
+/// what it rests on.
+fn still_stands(
+    view: &View<'_>,
+    charter: &Charter,
+    kid: &Digest,
+    claims: &Claims,
+    grant: &Grant,
+) -> Result<(), Rejection> {
+    let Some(next) = view.charter.since(charter.digest()).next() else { return Ok(()) };
+    if view.now >= next.predecessor_until(charter) || !charter.is_in_force(claims.iat) {
+        return Err(Rejection::Superseded);
+    }
+    if charter.document().development && !view.allow_development {
+        return Err(Rejection::Development);
+    }
+    let approvals = claims.breakglass.approvals.signatures.iter().skip(1);
+    let approvers: Vec<Digest> = approvals.map(|approval| approval.header().kid).collect();
+    let basis = Basis { grant, kid, approvers: &approvers, iat: claims.iat };
+    let mut later = view.charter.since(charter.digest());
+    later.try_for_each(|later| later.honours(charter, &basis)).map_err(Rejection::TakenAway)
 }
 
 /// What charter and claims decide between them, whatever time it is: signatures, quorum, and that the claims follow.

@@ -195,8 +195,10 @@ fn authorization(engine: &Engine, id: &RequestId) -> Option<Authorization> {
 /// Computes the claims again and holds them against the log; `None` if the charter has no such key any more.
 fn work(engine: &Engine, id: &RequestId, authorization: &Authorization) -> Result<Option<Work>, EngineError> {
     engine.read(|state| {
-        let (Some(charter), Some(request)) = (state.charter(), state.request(id)) else { return Ok(None) };
+        let Some(request) = state.request(id) else { return Ok(None) };
         let grant = request.grant();
+        // That of the grant: a newer one has ended what it does not honour.
+        let Some(charter) = state.charter_named(&grant.charter) else { return Ok(None) };
         let (Some(key), Some(log)) =
             (charter.accepted_key(&authorization.kid, &grant.profile), charter.document().log_keys.first())
         else {

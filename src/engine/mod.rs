@@ -7,6 +7,7 @@
 //! - The HSM is asked to sign (`issue`) only for an authorization that is in the log and under a checkpoint.
 //! - An invariant found broken latches: nothing is decided any more until a person has looked.
 
+mod charters;
 mod clock;
 mod error;
 mod initialise;
@@ -27,6 +28,7 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, mpsc, oneshot, watch};
 
+pub use charters::Standing;
 pub use clock::{Clock, ClockFault, SystemClock};
 pub use error::EngineError;
 pub use initialise::initialise;

@@ -238,11 +238,16 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::IssuanceTakenOver { request_id, .. }
         | Event::TokenIssued { request_id, .. }
         | Event::TokenExpired { request_id }
+        | Event::RequestSuperseded { request_id }
         | Event::IssuanceFailed { request_id, .. } => Some(*request_id),
         Event::RequestWithdrawn { withdrawal: about } | Event::TokenReleased { redemption: about } => {
             request_of(about).ok()
         }
         Event::AttestationRecorded { .. }
+        | Event::CharterProposed { .. }
+        | Event::CharterSigned { .. }
+        | Event::CharterRetracted { .. }
+        | Event::CharterLapsed { .. }
         | Event::CharterAdopted { .. }
         | Event::DaemonStarted { .. }
         | Event::AttemptsRefused { .. }

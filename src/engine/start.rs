@@ -70,6 +70,9 @@ impl Running {
                 "the log has no charter; run breakglassd init --charter FILE --digest D".into(),
             )
         })?;
+        if from_snapshot > 0 {
+            super::charters::verify(&store, &state).await?;
+        }
         super::recheck::live_requests(&state)?;
         let verifier_key = check_keys(charter, &keys)?;
         let instance = instance(&options.daemon)?;

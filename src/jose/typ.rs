@@ -32,6 +32,9 @@ pub enum Typ {
     /// The rules, signed by a quorum.
     #[serde(rename = "breakglass-charter+jws")]
     Charter,
+    /// A custodian takes a proposed charter back.
+    #[serde(rename = "breakglass-charter-retraction+jws")]
+    Retraction,
     /// A revocation.
     #[serde(rename = "breakglass-kill+jws")]
     Kill,
@@ -57,13 +60,14 @@ pub enum Typ {
 
 impl Typ {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Request,
         Self::Approval,
         Self::Denial,
         Self::Withdrawal,
         Self::Redeem,
         Self::Charter,
+        Self::Retraction,
         Self::Kill,
         Self::Lift,
         Self::CheckIn,
@@ -83,6 +87,7 @@ impl Typ {
             Self::Withdrawal => "breakglass-withdrawal+jws",
             Self::Redeem => "breakglass-redeem+jws",
             Self::Charter => "breakglass-charter+jws",
+            Self::Retraction => "breakglass-charter-retraction+jws",
             Self::Kill => "breakglass-kill+jws",
             Self::Lift => "breakglass-lift+jws",
             Self::CheckIn => "breakglass-check-in+jws",

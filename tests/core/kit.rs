@@ -91,7 +91,8 @@ pub fn nonce(name: &str) -> String {
     b64::encode(&Digest::of(name.as_bytes()).as_bytes()[..16])
 }
 
-fn device(name: &str, serial: u32) -> Value {
+/// A device's record.
+pub fn device(name: &str, serial: u32) -> Value {
     json!({"kind": "piv", "key": key(name).jwk(), "serial": serial, "firmware": "5.7.4"})
 }
 
@@ -331,8 +332,9 @@ impl Log {
 
     /// The claims of an authorized request.
     pub fn claims(&self, id: &RequestId) -> Claims {
-        let (charter, authorization) = (self.charter(), self.authorization(id));
+        let authorization = self.authorization(id);
         let request = self.state.request(id).unwrap();
+        let charter = self.state.charter_named(&request.grant().charter).unwrap();
         let permit = charter.permits(request.grant()).unwrap();
         let log = LogPosition { origin: ORIGIN.parse().unwrap(), index: authorization.index };
         let approvals = request.with_signatures(&authorization.approvals);

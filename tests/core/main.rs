@@ -15,6 +15,7 @@
 #![expect(clippy::similar_names, reason = "what is done and what is said about it have similar names")]
 
 mod attestation;
+mod chain;
 mod charter;
 mod kit;
 mod lessons;
@@ -23,3 +24,4 @@ mod replay;
 mod rules;
 mod size;
 mod strict;
+mod succession;

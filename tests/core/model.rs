@@ -441,7 +441,7 @@ impl Pair {
             && request.minted.as_ref().unwrap().2 == self.model.instance
             && match reason {
                 Failure::Expired => Model::exp(request) <= self.model.now,
-                Failure::NoKey => false,
+                Failure::NoKey | Failure::Superseded => false,
                 Failure::SignatureInvalid => true,
             };
         let done =

@@ -303,7 +303,7 @@ fn a_daemon_cannot_write_what_it_may_not_decide() {
     let filed = json!({"type": "request_filed", "request": key("erin/file").jws(Typ::Request, &other, NOW)});
     says(&forger.verdict(LATER, &daemon, &filed), "GRANT_TIMES");
     let again = json!({"type": "charter_adopted", "charter": charter().statement()});
-    says(&forger.verdict(LATER, &daemon, &again), "CHARTER_IN_FORCE");
+    says(&forger.verdict(LATER, &daemon, &again), "CHARTER_VERSION");
     let evidence = json!({"type": "attestation_recorded", "statement": "AAAA", "intermediate": "AAAA"});
     says(&forger.verdict(LATER, &daemon, &evidence), "ends within a decision");
 }

@@ -185,7 +185,7 @@ fn no_claim_can_be_changed() {
         ("breakglass.profile", json!("none"), "ISSUING_KEY_UNKNOWN"),
         ("breakglass.incident", json!("INC-1"), "CLAIMS_DIFFER"),
         ("breakglass.drill", json!(true), "CLAIMS_DIFFER"),
-        ("breakglass.charter", json!(Digest::of(b"another")), "CLAIMS_DIFFER"),
+        ("breakglass.charter", json!(Digest::of(b"another")), "CHARTER_MISMATCH"),
         ("breakglass.log.origin", json!("elsewhere.example.test"), "CLAIMS_DIFFER"),
         ("admin", json!(true), "TOKEN_MALFORMED"),
         ("breakglass.admin", json!(true), "TOKEN_MALFORMED"),

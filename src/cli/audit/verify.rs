@@ -204,6 +204,10 @@ fn describe(audit: &Audit, head: Option<&Checkpoint>, genesis: Digest) -> String
 const fn kind(event: &Event) -> &'static str {
     match event {
         Event::AttestationRecorded { .. } => "attestation_recorded",
+        Event::CharterProposed { .. } => "charter_proposed",
+        Event::CharterSigned { .. } => "charter_signed",
+        Event::CharterRetracted { .. } => "charter_retracted",
+        Event::CharterLapsed { .. } => "charter_lapsed",
         Event::CharterAdopted { .. } => "charter_adopted",
         Event::DaemonStarted { .. } => "daemon_started",
         Event::RequestFiled { .. } => "request_filed",
@@ -212,6 +216,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::RequestDenied { .. } => "request_denied",
         Event::RequestWithdrawn { .. } => "request_withdrawn",
         Event::RequestLapsed { .. } => "request_lapsed",
+        Event::RequestSuperseded { .. } => "request_superseded",
         Event::IssuanceAuthorized { .. } => "issuance_authorized",
         Event::IssuanceTakenOver { .. } => "issuance_taken_over",
         Event::TokenIssued { .. } => "token_issued",

@@ -167,6 +167,13 @@ impl Device {
         key
     }
 
+    /// Digest of the evidence for it.
+    #[must_use]
+    pub fn attestation(&self) -> Option<&Digest> {
+        let Self::Piv { attestation, .. } = self;
+        attestation.as_ref()
+    }
+
     /// The device's serial number.
     #[must_use]
     pub fn serial(&self) -> u32 {
@@ -268,6 +275,21 @@ pub enum KeyState {
     Compromised,
     /// Gone.
     Destroyed,
+}
+
+impl KeyState {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreActive => "pre-active",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deactivated => "deactivated",
+            Self::Compromised => "compromised",
+            Self::Destroyed => "destroyed",
+        }
+    }
 }
 
 /// A key that signs tokens.

@@ -26,6 +26,55 @@ pub enum CharterError {
     /// Its signatures are not those it needs.
     #[error("the charter's signatures do not suffice: {0}")]
     Signatures(String),
+    /// Every signature is good, but more are needed.
+    #[error("the charter is not complete: signatures are missing: {0}")]
+    Incomplete(String),
+    /// Not the next version.
+    #[error("version {in_force} is in force, so the next is {}, not {found}", in_force.saturating_add(1))]
+    Version {
+        /// The version in force.
+        in_force: u32,
+        /// The version found.
+        found: u32,
+    },
+    /// Two documents of one version.
+    #[error(
+        "the chain forks: this is, or follows, another version {version} than the one held; keep both, and find out who signed them"
+    )]
+    Fork {
+        /// Which version there is twice.
+        version: u32,
+    },
+    /// Another issuer.
+    #[error("the charter names another issuer than the version before it; an issuer never changes")]
+    Issuer,
+    /// Times that do not fit.
+    #[error("the charter's times do not fit: {0}")]
+    Times(String),
+    /// A key that was somebody else's.
+    #[error("the charter is refused: {0}")]
+    KeyMoved(String),
+    /// An issuing key that goes back in its life.
+    #[error("issuing key {kid}: {why}")]
+    KeyLife {
+        /// Which key.
+        kid: crate::jose::Digest,
+        /// What is wrong.
+        why: String,
+    },
+    /// An older chain than was seen before.
+    #[error(
+        "version {seen} was seen here, and this chain ends at {found}: fetch the newer one; it never goes back"
+    )]
+    Rollback {
+        /// The least that is accepted.
+        seen: u32,
+        /// Where the chain ends.
+        found: u32,
+    },
+    /// Nothing.
+    #[error("the chain of charters is empty")]
+    NoChain,
     /// Not the charter that was pinned.
     #[error(
         "this charter's digest is {found}, but {expected} was pinned: it is another charter; do not use it"
@@ -48,6 +97,15 @@ impl CharterError {
             Self::Content(_) => "CHARTER_CONTENT",
             Self::Unsatisfiable(_) => "CHARTER_UNSATISFIABLE",
             Self::Signatures(_) => "CHARTER_SIGNATURES",
+            Self::Incomplete(_) => "CHARTER_INCOMPLETE",
+            Self::Version { .. } => "CHARTER_VERSION",
+            Self::Fork { .. } => "CHARTER_FORK",
+            Self::Issuer => "CHARTER_ISSUER",
+            Self::Times(_) => "CHARTER_TIMES",
+            Self::KeyMoved(_) => "CHARTER_KEY_MOVED",
+            Self::KeyLife { .. } => "CHARTER_KEY_LIFE",
+            Self::Rollback { .. } => "CHARTER_ROLLBACK",
+            Self::NoChain => "CHARTER_NO_CHAIN",
             Self::NotPinned { .. } => "CHARTER_NOT_PINNED",
         }
     }

@@ -1,18 +1,26 @@
 //! The charter: the signed rules of who may do what, with which keys.
 //!
 //! Invariants: `Rules` were checked as a whole (`check`, `availability`); a `Charter` is rules whose signatures were
-//! verified as well (`signatures`). Neither can be had otherwise, so whoever holds one need not ask again.
+//! verified as well: version 1 against a pinned digest (`signatures`), each later one against the version before it
+//! (`succession`). Neither can be had otherwise, so whoever holds one need not ask again. The one exception is what a
+//! snapshot holds (`stored`), which the engine verifies from the log before it serves.
 
 mod availability;
+mod chain;
 mod check;
 mod document;
 mod error;
 mod holders;
+mod honours;
+mod lineage;
 mod permits;
 mod signatures;
+mod stored;
+mod succession;
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
+pub use chain::{Follower, Memory, Seen, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
 pub use document::{
     AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person,
@@ -20,7 +28,11 @@ pub use document::{
 };
 pub use error::CharterError;
 pub use holders::{Holder, KeyKind};
+pub use honours::{Basis, TakenAway};
+pub use lineage::Lineage;
 pub use permits::{NotPermitted, Permit};
+pub(in crate::domain) use stored::StoredCharter;
+pub use succession::{SIGNING_WINDOW, Tally};
 
 use super::{
     exact,
@@ -124,6 +136,10 @@ impl Rules {
 pub struct Charter {
     rules: Rules,
     statement: GeneralJws,
+    lineage: Lineage,
+    effective_from: i64,
+    /// Versions before this one under which something may still live: oldest first, without gaps.
+    earlier: Vec<Arc<Charter>>,
 }
 
 impl Charter {
@@ -138,7 +154,9 @@ impl Charter {
             return Err(CharterError::NotPinned { expected: pinned, found: rules.digest });
         }
         signatures::verify_genesis(&rules, &statement)?;
-        Ok(Self { rules, statement })
+        let lineage = Lineage::of(&rules);
+        let effective_from = rules.document.issued_at;
+        Ok(Self { rules, statement, lineage, effective_from, earlier: Vec::new() })
     }
 
     /// The signed object, as it is stored and served.

@@ -169,7 +169,7 @@ impl Rules {
     }
 
     /// The certificate is the subject's or the client's, whose persons are excluded from the quorum anyway.
-    fn has_certificate(&self, grant: &Grant, digest: &Digest) -> bool {
+    pub(super) fn has_certificate(&self, grant: &Grant, digest: &Digest) -> bool {
         let of_client =
             self.client(&grant.client_id).is_some_and(|client| client.certificates.contains(digest));
         let of_subject =

@@ -52,6 +52,8 @@ pub(super) fn failed(
     let founded = match reason {
         Failure::Expired => authorization.exp <= context.now.seconds(),
         Failure::NoKey => !has_key(state, id, authorization),
+        // Decided with the new charter, or not at all.
+        Failure::Superseded => false,
         // Only the daemon has seen the signature.
         Failure::SignatureInvalid => true,
     };
@@ -63,11 +65,9 @@ pub(super) fn failed(
 
 /// Whether verifiers would still accept what the authorized key signs.
 fn has_key(state: &State, id: &RequestId, authorization: &Authorization) -> bool {
-    let profile = state.request(id).map(|request| &request.grant().profile);
-    state
-        .charter()
-        .zip(profile)
-        .is_some_and(|(charter, profile)| charter.accepted_key(&authorization.kid, profile).is_some())
+    let Some(grant) = state.request(id).map(crate::domain::request::Request::grant) else { return false };
+    let charter = state.charter_named(&grant.charter);
+    charter.is_some_and(|charter| charter.accepted_key(&authorization.kid, &grant.profile).is_some())
 }
 
 pub(super) fn take_over(state: &State, id: &RequestId, context: &Context) -> Result<Vec<Event>, Refusal> {

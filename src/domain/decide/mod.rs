@@ -4,11 +4,13 @@
 //! together. `now` never lies before the last entry.
 
 mod adopt;
+mod attest;
 mod authorize;
 mod file;
 mod issue;
 mod judge;
 mod redeem;
+mod succeed;
 mod tick;
 mod withdraw;
 
@@ -39,6 +41,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
     }
     match command {
         Command::Adopt { charter, evidence } => adopt::decide(state, charter, evidence, context),
+        Command::Propose { proposal, evidence } => succeed::propose(state, proposal, evidence, context),
+        Command::Sign { proposal, signature } => succeed::sign(state, proposal, signature, context),
+        Command::Retract(signed) => succeed::retract(state, signed, context),
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }
@@ -89,7 +94,7 @@ fn about_now(signed_at: i64, context: &Context) -> Result<(), Refusal> {
     }
 }
 
-/// The requester of this grant is who signed the statement about it, under the charter in force.
+/// The requester of this grant is who signed the statement about it, by the charter in force.
 fn by_requester<'a>(
     charter: &'a Charter,
     grant: &Grant,
@@ -98,7 +103,9 @@ fn by_requester<'a>(
 ) -> Result<&'a Holder, Refusal> {
     about_now(signed.signed_at(), context)?;
     let about = signed.about();
-    if about.charter != charter.digest() || about.iss != charter.document().iss {
+    // Whoever asked under an earlier charter may go on naming that one.
+    let named = about.charter == charter.digest() || about.charter == grant.charter;
+    if !named || about.iss != charter.document().iss {
         return Err(Refusal::CharterMismatch);
     }
     let holder = charter.holder(&signed.kid()).ok_or(Refusal::KeyUnknown)?;

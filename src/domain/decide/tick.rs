@@ -13,7 +13,9 @@ const MAX_EVENTS: usize = 256;
 pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
     let now = context.now.seconds();
     let due = state.index.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
-    let requests = due.filter_map(|(_, id)| state.request(id)).take(MAX_EVENTS);
+    let requests = due.filter_map(|(_, id)| state.request(id));
+    let proposals = state.proposals().filter(|proposal| proposal.deadline() <= now);
+    let lapsed = proposals.map(|proposal| Event::CharterLapsed { charter: proposal.rules().digest() });
     requests
         .map(|request| match request.life() {
             Life::Pending { .. } => Event::RequestLapsed { request_id: request.id() },
@@ -22,5 +24,7 @@ pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
             }
             Life::Issued { .. } => Event::TokenExpired { request_id: request.id() },
         })
+        .chain(lapsed)
+        .take(MAX_EVENTS)
         .collect()
 }

@@ -93,6 +93,7 @@ pub(super) fn closed_state(outcome: Outcome) -> v1::RequestState {
         Outcome::Denied => v1::RequestState::Denied,
         Outcome::Withdrawn => v1::RequestState::Withdrawn,
         Outcome::Lapsed => v1::RequestState::Lapsed,
+        Outcome::Superseded => v1::RequestState::Superseded,
         Outcome::Expired => v1::RequestState::Expired,
         Outcome::Failed(_) => v1::RequestState::Failed,
     }

@@ -118,6 +118,10 @@ fn failure(why: event::Failure) -> v1::Failure {
             "ISSUANCE_SIGNATURE_INVALID",
             "What the signing device made does not verify with the charter's key.",
         ),
+        event::Failure::Superseded => (
+            "ISSUANCE_SUPERSEDED",
+            "A new charter removed a key, a custodian, the requester or the profile that the token rested on.",
+        ),
         event::Failure::NoKey => {
             ("ISSUANCE_NO_KEY", "The charter has no active issuing key for this profile any more.")
         }

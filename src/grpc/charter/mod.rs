@@ -1,12 +1,14 @@
-//! `CharterService`: the rules in force, and what the daemon says of itself. Read-only in this version.
+//! `CharterService`: the rules, those that are proposed, and what the daemon says of itself.
+
+mod proposals;
+mod versions;
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
 use super::front::Front;
-use super::status::{Kind, ServiceError};
-use super::time::instant;
+use super::time::{instant, seconds};
 use super::v1::{self, charter_service_server::CharterService};
 
 /// The service.
@@ -17,18 +19,6 @@ pub(super) struct Charters {
 impl Charters {
     pub(super) fn new(front: Arc<Front>) -> Self {
         Self { front }
-    }
-
-    fn charter(&self, request: &Request<v1::GetCharterRequest>) -> Result<v1::GetCharterResponse, Status> {
-        let charter = self.front.enter(request)?.charter;
-        let version = u64::from(charter.document().version);
-        let wanted = request.get_ref().version;
-        if wanted != 0 && wanted != version {
-            let message = format!("version {version} is in force: others are in the audit log, if anywhere");
-            let error = ServiceError::new(Kind::NotFound, "CHARTER_VERSION_UNKNOWN", message);
-            return Err(error.with("version", version).into());
-        }
-        Ok(v1::GetCharterResponse { version, jws: charter.statement().to_json() })
     }
 
     fn daemon(&self, request: &Request<v1::GetDaemonRequest>) -> Result<v1::GetDaemonResponse, Status> {
@@ -47,6 +37,7 @@ impl Charters {
             caller: entered.caller.principal.to_string(),
             latched: engine.latch().reason().unwrap_or_default().to_owned(),
             now: Some(instant(entered.now)),
+            charter_expires_at: Some(seconds(document.expires_at)),
         })
     }
 }
@@ -57,7 +48,42 @@ impl CharterService for Charters {
         &self,
         request: Request<v1::GetCharterRequest>,
     ) -> Result<Response<v1::GetCharterResponse>, Status> {
-        self.charter(&request).map(Response::new)
+        self.get(request).await.map(Response::new)
+    }
+
+    async fn list_charters(
+        &self,
+        request: Request<v1::ListChartersRequest>,
+    ) -> Result<Response<v1::ListChartersResponse>, Status> {
+        self.list(request).await.map(Response::new)
+    }
+
+    async fn propose_charter(
+        &self,
+        request: Request<v1::ProposeCharterRequest>,
+    ) -> Result<Response<v1::ProposeCharterResponse>, Status> {
+        self.propose(request).await.map(Response::new)
+    }
+
+    async fn sign_charter(
+        &self,
+        request: Request<v1::SignCharterRequest>,
+    ) -> Result<Response<v1::SignCharterResponse>, Status> {
+        self.sign(request).await.map(Response::new)
+    }
+
+    async fn retract_charter(
+        &self,
+        request: Request<v1::RetractCharterRequest>,
+    ) -> Result<Response<v1::RetractCharterResponse>, Status> {
+        self.retract(request).await.map(Response::new)
+    }
+
+    async fn list_proposals(
+        &self,
+        request: Request<v1::ListProposalsRequest>,
+    ) -> Result<Response<v1::ListProposalsResponse>, Status> {
+        self.proposals(&request).map(Response::new)
     }
 
     async fn get_daemon(

@@ -117,6 +117,8 @@ pub enum RequestState {
     Lapsed = 8,
     /// Authorized, but no JWT could be made before the logged claims expired; `failure` says why. Final.
     Failed = 9,
+    /// A new charter came into force while approvals were being collected: ask again under that one. Final.
+    Superseded = 10,
 }
 impl RequestState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -135,6 +137,7 @@ impl RequestState {
             Self::Withdrawn => "REQUEST_STATE_WITHDRAWN",
             Self::Lapsed => "REQUEST_STATE_LAPSED",
             Self::Failed => "REQUEST_STATE_FAILED",
+            Self::Superseded => "REQUEST_STATE_SUPERSEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -150,6 +153,7 @@ impl RequestState {
             "REQUEST_STATE_WITHDRAWN" => Some(Self::Withdrawn),
             "REQUEST_STATE_LAPSED" => Some(Self::Lapsed),
             "REQUEST_STATE_FAILED" => Some(Self::Failed),
+            "REQUEST_STATE_SUPERSEDED" => Some(Self::Superseded),
             _ => None,
         }
     }
@@ -1727,6 +1731,115 @@ pub struct GetCharterResponse {
     #[prost(bytes = "vec", tag = "2")]
     pub jws: ::prost::alloc::vec::Vec<u8>,
 }
+/// ListChartersRequest says where to begin.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChartersRequest {
+    /// The first version wanted; 0 means 1.
+    #[prost(uint64, tag = "1")]
+    pub first_version: u64,
+}
+/// ListChartersResponse is a part of the chain.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChartersResponse {
+    /// Consecutive versions, as many as fit one answer; each as in GetCharterResponse.
+    #[prost(message, repeated, tag = "1")]
+    pub charters: ::prost::alloc::vec::Vec<GetCharterResponse>,
+    /// The version to ask for next; 0 if the last one here is the newest.
+    #[prost(uint64, tag = "2")]
+    pub next_version: u64,
+}
+/// Evidence is what a YubiKey says of a key that was made on it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Evidence {
+    /// The attestation statement, a DER certificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub statement: ::prost::alloc::vec::Vec<u8>,
+    /// The device's f9 certificate, DER.
+    #[prost(bytes = "vec", tag = "2")]
+    pub intermediate: ::prost::alloc::vec::Vec<u8>,
+}
+/// ProposeCharterRequest carries a signed document.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeCharterRequest {
+    /// JWS General JSON, typ `breakglass-charter+jws`, at most 60,000 bytes. The first signature is its author's.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// Evidence of devices that are new in it. What the log holds already need not be sent again.
+    #[prost(message, repeated, tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<Evidence>,
+}
+/// ProposeCharterResponse says what became of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposeCharterResponse {
+    /// Whether it is in force now.
+    #[prost(bool, tag = "1")]
+    pub adopted: bool,
+    /// What is proposed; absent if it is in force.
+    #[prost(message, optional, tag = "2")]
+    pub proposal: ::core::option::Option<Proposal>,
+}
+/// SignCharterRequest carries signatures.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignCharterRequest {
+    /// JWS General JSON over the proposed document. Signatures that are recorded already are passed over.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// SignCharterResponse says what became of the document.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignCharterResponse {
+    /// Whether it is in force now.
+    #[prost(bool, tag = "1")]
+    pub adopted: bool,
+    /// What is proposed; absent if it is in force.
+    #[prost(message, optional, tag = "2")]
+    pub proposal: ::core::option::Option<Proposal>,
+}
+/// RetractCharterRequest carries the author's statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetractCharterRequest {
+    /// JWS General JSON, typ `breakglass-charter-retraction+jws`: iss, charter, proposal, nonce.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// RetractCharterResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetractCharterResponse {}
+/// ListProposalsRequest has no parameters yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProposalsRequest {}
+/// ListProposalsResponse is what is proposed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProposalsResponse {
+    /// In the order in which they were proposed. One for each author at most.
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+}
+/// Proposal is a version that collects signatures.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    /// base64url(SHA-256(document)).
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// The document under all signatures so far. Check it against the charter in force, not against this answer.
+    #[prost(bytes = "vec", tag = "2")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// The version it would be.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// The custodian who proposed it.
+    #[prost(string, tag = "4")]
+    pub author: ::prost::alloc::string::String,
+    /// When.
+    #[prost(message, optional, tag = "5")]
+    pub proposed_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it lapses.
+    #[prost(message, optional, tag = "6")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// What is still missing, for people.
+    #[prost(string, tag = "7")]
+    pub missing: ::prost::alloc::string::String,
+}
 /// GetDaemonRequest has no parameters yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDaemonRequest {}
@@ -1766,6 +1879,9 @@ pub struct GetDaemonResponse {
     /// The daemon's clock. Statements more than 60 seconds away from it are refused.
     #[prost(message, optional, tag = "11")]
     pub now: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the charter in force expires. From then on only a new charter can be adopted.
+    #[prost(message, optional, tag = "12")]
+    pub charter_expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Generated client implementations.
 pub mod charter_service_client {
@@ -1778,7 +1894,8 @@ pub mod charter_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// CharterService serves the charter. Read-only in this version.
+    /// CharterService serves the charter, and collects the signatures under the next one. Statements authenticate
+    /// themselves: any enrolled client may carry one, whoever signed it.
     #[derive(Debug, Clone)]
     pub struct CharterServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1884,6 +2001,140 @@ pub mod charter_service_client {
                 .insert(GrpcMethod::new("breakglass.v1.CharterService", "GetCharter"));
             self.inner.unary(req, path, codec).await
         }
+        /// ListCharters returns consecutive versions, byte for byte: a chain, to be verified from the pinned genesis.
+        pub async fn list_charters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChartersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChartersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/ListCharters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.CharterService", "ListCharters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ProposeCharter proposes the next version under at least one custodian's signature. It comes into force at once if
+        /// its signatures suffice. Reasons: CHARTER\_\*, ATTESTATION_REFUSED, PROPOSAL_EXISTS, PROPOSAL_OPEN, NOT_A_CUSTODIAN,
+        /// LOG_KEY_CHANGED.
+        pub async fn propose_charter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeCharterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/ProposeCharter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.CharterService", "ProposeCharter"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// SignCharter adds signatures to a proposed version, each of them recorded on its own; the one that completes it puts
+        /// it in force. Reasons: PROPOSAL_UNKNOWN, ALREADY_SIGNED, NOT_A_CUSTODIAN, CHARTER\_\*.
+        pub async fn sign_charter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignCharterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/SignCharter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.CharterService", "SignCharter"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// RetractCharter takes a proposed version back, on its author's statement. Reasons: PROPOSAL_UNKNOWN, NOT_THE_AUTHOR.
+        pub async fn retract_charter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetractCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetractCharterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/RetractCharter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.CharterService", "RetractCharter"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListProposals returns what is proposed, for custodians and auditors.
+        pub async fn list_proposals(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/ListProposals",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.CharterService", "ListProposals"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
         pub async fn get_daemon(
             &mut self,
@@ -1932,6 +2183,49 @@ pub mod charter_service_server {
             tonic::Response<super::GetCharterResponse>,
             tonic::Status,
         >;
+        /// ListCharters returns consecutive versions, byte for byte: a chain, to be verified from the pinned genesis.
+        async fn list_charters(
+            &self,
+            request: tonic::Request<super::ListChartersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChartersResponse>,
+            tonic::Status,
+        >;
+        /// ProposeCharter proposes the next version under at least one custodian's signature. It comes into force at once if
+        /// its signatures suffice. Reasons: CHARTER\_\*, ATTESTATION_REFUSED, PROPOSAL_EXISTS, PROPOSAL_OPEN, NOT_A_CUSTODIAN,
+        /// LOG_KEY_CHANGED.
+        async fn propose_charter(
+            &self,
+            request: tonic::Request<super::ProposeCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeCharterResponse>,
+            tonic::Status,
+        >;
+        /// SignCharter adds signatures to a proposed version, each of them recorded on its own; the one that completes it puts
+        /// it in force. Reasons: PROPOSAL_UNKNOWN, ALREADY_SIGNED, NOT_A_CUSTODIAN, CHARTER\_\*.
+        async fn sign_charter(
+            &self,
+            request: tonic::Request<super::SignCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignCharterResponse>,
+            tonic::Status,
+        >;
+        /// RetractCharter takes a proposed version back, on its author's statement. Reasons: PROPOSAL_UNKNOWN, NOT_THE_AUTHOR.
+        async fn retract_charter(
+            &self,
+            request: tonic::Request<super::RetractCharterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetractCharterResponse>,
+            tonic::Status,
+        >;
+        /// ListProposals returns what is proposed, for custodians and auditors.
+        async fn list_proposals(
+            &self,
+            request: tonic::Request<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        >;
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
         async fn get_daemon(
             &self,
@@ -1941,7 +2235,8 @@ pub mod charter_service_server {
             tonic::Status,
         >;
     }
-    /// CharterService serves the charter. Read-only in this version.
+    /// CharterService serves the charter, and collects the signatures under the next one. Statements authenticate
+    /// themselves: any enrolled client may carry one, whoever signed it.
     #[derive(Debug)]
     pub struct CharterServiceServer<T> {
         inner: Arc<T>,
@@ -2048,6 +2343,233 @@ pub mod charter_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCharterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/ListCharters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChartersSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::ListChartersRequest>
+                    for ListChartersSvc<T> {
+                        type Response = super::ListChartersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChartersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::list_charters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChartersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/ProposeCharter" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeCharterSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::ProposeCharterRequest>
+                    for ProposeCharterSvc<T> {
+                        type Response = super::ProposeCharterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeCharterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::propose_charter(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeCharterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/SignCharter" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignCharterSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::SignCharterRequest>
+                    for SignCharterSvc<T> {
+                        type Response = super::SignCharterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignCharterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::sign_charter(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignCharterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/RetractCharter" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetractCharterSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::RetractCharterRequest>
+                    for RetractCharterSvc<T> {
+                        type Response = super::RetractCharterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetractCharterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::retract_charter(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetractCharterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/ListProposals" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProposalsSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::ListProposalsRequest>
+                    for ListProposalsSvc<T> {
+                        type Response = super::ListProposalsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProposalsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::list_proposals(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProposalsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,110 @@
+//! What a chain of charters has said before, and no later version may contradict.
+//!
+//! Invariants: a key belongs to one principal for ever, whether or not every version in between names it; an issuing key
+//! goes through its life in one direction, and what is compromised or destroyed never comes back (NIST SP 800-57 part 1,
+//! section 7). A device may pass to another person with a new key; the difference between the versions says so.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CharterError, KeyKind, Rules,
+    document::{IssuingKey, KeyState},
+};
+use crate::{
+    domain::id::{PersonId, PrincipalId},
+    jose::Digest,
+};
+
+/// Everything that ever was in a chain and binds what follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lineage {
+    /// Whose each key is, of people and tools.
+    keys: BTreeMap<Digest, PrincipalId>,
+    /// Whose each device was last.
+    serials: BTreeMap<u32, PersonId>,
+    /// The last state of each issuing key.
+    issuing: BTreeMap<Digest, KeyState>,
+}
+
+impl Lineage {
+    /// That of a first version.
+    pub(super) fn of(rules: &Rules) -> Self {
+        let mut lineage = Self::default();
+        lineage.extend(rules);
+        lineage
+    }
+
+    /// Whose device this was last, in this version or any before.
+    #[must_use]
+    pub fn owner(&self, serial: u32) -> Option<&PersonId> {
+        self.serials.get(&serial)
+    }
+
+    /// Whether a next version contradicts what was said.
+    pub(super) fn check(&self, next: &Rules) -> Result<(), CharterError> {
+        for holder in next.holders() {
+            let kid = holder.key.thumbprint();
+            if let Some(owner) = self.keys.get(&kid).filter(|owner| **owner != holder.principal) {
+                return Err(CharterError::KeyMoved(format!(
+                    "the key {kid} of {} belonged to {owner}: a key belongs to one principal for ever; make a new one",
+                    holder.principal
+                )));
+            }
+            if self.issuing.contains_key(&kid) {
+                return Err(CharterError::KeyMoved(format!(
+                    "the key {kid} of {} was an issuing key: make a new one",
+                    holder.principal
+                )));
+            }
+        }
+        next.document().issuing_keys.iter().try_for_each(|key| self.check_issuing(key))
+    }
+
+    fn check_issuing(&self, key: &IssuingKey) -> Result<(), CharterError> {
+        let kid = key.key.thumbprint();
+        if let Some(owner) = self.keys.get(&kid) {
+            return Err(CharterError::KeyMoved(format!(
+                "the issuing key {kid} was a key of {owner}: make a new one"
+            )));
+        }
+        match self.issuing.get(&kid) {
+            Some(last) if !may_become(*last, key.state) => Err(CharterError::KeyLife {
+                kid,
+                why: format!(
+                    "it was {} and cannot become {}; make a new one",
+                    last.as_str(),
+                    key.state.as_str()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in a version that was checked.
+    pub(super) fn extend(&mut self, rules: &Rules) {
+        for holder in rules.holders() {
+            self.keys.insert(holder.key.thumbprint(), holder.principal.clone());
+            if let KeyKind::Piv { serial } = holder.kind {
+                self.serials.insert(serial, holder.principal.as_person());
+            }
+        }
+        for key in &rules.document().issuing_keys {
+            self.issuing.insert(key.key.thumbprint(), key.state);
+        }
+    }
+}
+
+/// The life of an issuing key has one direction; only a suspension can end where it began.
+const fn may_become(last: KeyState, next: KeyState) -> bool {
+    use KeyState as S;
+    match last {
+        S::PreActive => !matches!(next, S::Suspended | S::Deactivated),
+        S::Active | S::Suspended => !matches!(next, S::PreActive),
+        S::Deactivated => matches!(next, S::Deactivated | S::Compromised | S::Destroyed),
+        S::Compromised => matches!(next, S::Compromised | S::Destroyed),
+        S::Destroyed => matches!(next, S::Destroyed),
+    }
+}
