@@ -76,13 +76,20 @@ pub fn main() -> std::process::ExitCode {
     }
 }
 
+/// Half of the processors, four at most: the others serve the threads that block in SQLite and in the HSM's module, and on
+/// a small machine two workers wake each other more than they help.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     process::forbid_core_dumps();
     let config = DaemonConfig::load(&arguments.config)?;
     // A person who runs a command wants its answer; the journal of the daemon wants the story.
     let level = if arguments.command.is_none() && !arguments.check { "info" } else { "error" };
     process::start_tracing(config.tracing, level)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
     let done = runtime.block_on(async {
         match arguments.command {
             Some(Command::Setup(setup)) => setup.run(&config),
