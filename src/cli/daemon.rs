@@ -2,7 +2,10 @@
 //!
 //! Nothing that comes back is believed here; statements are verified where they are used (`review`).
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
@@ -14,8 +17,46 @@ use crate::{
     grpc::v1,
 };
 
-/// Times that a broken watch is taken up again before it is given up.
-const RECONNECTS: u32 = 5;
+/// How long a daemon that went away is waited for: a restart takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time that is left for a daemon to come back.
+#[derive(Debug, Default)]
+struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// Waits before the next attempt; whether there is time for one.
+    fn wait(&mut self) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let goes_on = since.elapsed() < PATIENCE;
+        if goes_on {
+            std::thread::sleep(PAUSE);
+        }
+        goes_on
+    }
+}
+
+/// Sends a statement again while its answers are lost: every statement is carried out once, however often it comes. Also
+/// whether an answer was lost, so that a failure does not mean that nothing happened.
+pub(crate) fn insist<T>(mut send: impl FnMut() -> Result<T, ClientError>) -> (Result<T, ClientError>, bool) {
+    let (mut patience, mut lost) = (Patience::default(), false);
+    loop {
+        match send() {
+            // A daemon that cannot be reached has not heard of it, unless an earlier answer was lost.
+            Err(error) if error.is_uncertain() || (lost && error.is_unreachable()) => {
+                lost = true;
+                if !patience.wait() {
+                    return (Err(error), lost);
+                }
+            }
+            answer => return (answer, lost),
+        }
+    }
+}
 
 /// A connection and the runtime that keeps it alive between calls.
 pub(crate) struct Daemon {
@@ -75,20 +116,22 @@ impl Daemon {
         }
     }
 
-    /// Shows every request as it changes, until `each` breaks. A connection that breaks is taken up again.
+    /// Shows every request as it changes, until `each` breaks. A connection that breaks is taken up again, and a daemon that
+    /// restarts is waited for.
     pub(crate) fn watch(
         &self,
         ids: &[RequestId],
         only_mine: bool,
         mut each: impl FnMut(v1::Request) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let mut broken = 0;
+        let mut patience = Patience::default();
         loop {
-            match self.watch_once(ids, only_mine, &mut each, &mut broken)? {
+            match self.watch_once(ids, only_mine, &mut each, &mut patience)? {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_uncertain() && broken < RECONNECTS => {
-                    broken += 1;
-                    std::thread::sleep(Duration::from_millis(200) * broken);
+                Err(error) if error.is_uncertain() || error.is_unreachable() => {
+                    if !patience.wait() {
+                        return Err(error.into());
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -101,7 +144,7 @@ impl Daemon {
         ids: &[RequestId],
         only_mine: bool,
         each: &mut impl FnMut(v1::Request) -> Result<ControlFlow<()>>,
-        broken: &mut u32,
+        patience: &mut Patience,
     ) -> Result<Result<(), ClientError>> {
         let request_ids = ids.iter().map(ToString::to_string).collect();
         let request = v1::WatchRequestsRequest { request_ids, only_mine };
@@ -112,7 +155,7 @@ impl Daemon {
         loop {
             match self.runtime.block_on(stream.message()) {
                 Ok(Some(message)) => {
-                    *broken = 0;
+                    *patience = Patience::default();
                     if let Some(v1::watch_requests_response::Event::Request(request)) = message.event
                         && each(request)?.is_break()
                     {

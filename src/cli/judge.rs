@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Session, clock,
-    daemon::{Daemon, state_name},
+    daemon::{Daemon, insist, state_name},
     device::{self, Custodian, DeviceArgs},
     exit::Problem,
     id::IdArg,
@@ -96,11 +96,13 @@ pub(super) fn sign_and_submit(
     let statement = Statement { typ, payload: reviewed.payload(), station, iat: clock::now() };
     let signature = statement::sign_with_device(&custodian.key, &custodian.public, pin, &statement)?;
     let jws = statement::single(reviewed.payload().to_vec(), signature);
-    let mut answer = daemon.submit(&reviewed.id, jws.to_json());
-    if answer.as_ref().is_err_and(crate::client::ClientError::is_uncertain) {
-        // A signature that the daemon holds already changes nothing, so asking again is safe.
-        answer = daemon.submit(&reviewed.id, jws.to_json());
-    }
+    // A signature that the daemon holds already changes nothing, so asking again is safe.
+    let answer = match insist(|| daemon.submit(&reviewed.id, jws.to_json())) {
+        (Err(error), true) if matches!(error.reason.as_str(), "ALREADY_SIGNED" | "WRONG_STATE") => {
+            daemon.get(&reviewed.id)
+        }
+        (answer, _) => answer,
+    };
     answer.with_context(|| {
         format!("your signature on request {} was made, but the daemon did not take it", reviewed.id)
     })

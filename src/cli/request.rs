@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Session, clock,
-    daemon::{Daemon, state_name},
+    daemon::{Daemon, insist, state_name},
     device,
     exit::Problem,
     keyring::Keyring,
@@ -27,7 +27,6 @@ use crate::{
     },
     grpc::v1,
     jose::{GeneralJws, Signature, Typ},
-    piv::Serial,
 };
 
 /// Ask for emergency access
@@ -72,9 +71,8 @@ pub(crate) struct Args {
     /// Wait for the approvals, then redeem: the token is all that stdout gets
     #[arg(long)]
     wait: bool,
-    /// Serial number of the YubiKey to sign with, where the profile demands a hardware key of the requester
-    #[arg(long, value_name = "N")]
-    serial: Option<Serial>,
+    #[command(flatten, next_help_heading = "Where the profile demands a hardware key of the requester")]
+    device: device::DeviceArgs,
 }
 
 fn parse_detail(text: &str) -> Result<Detail, String> {
@@ -112,15 +110,15 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     Grant::parse(&payload).context("the request cannot be signed as it stands")?;
     setup.charter.permits(&grant).context("the charter does not permit this request")?;
     let daemon = setup.connect()?;
-    let signature = signer.sign(&payload, now, session)?;
+    let keyring = Keyring::new(&setup.config.state_dir);
+    let told = Told { setup: &setup, profile, grant: &grant, keyring: &keyring };
+    let signature = signer.sign(args, &told, &payload, session)?;
     let jws = statement::single(payload, signature);
     let filing = SignedGrant::verify(jws.clone(), &setup.charter)?;
     let id = filing.id();
-    let keyring = Keyring::new(&setup.config.state_dir);
     keyring.sweep(now);
     keyring.keep(&id, &jws, &cnf, &redeem_key)?;
     let filed = file(&daemon, &keyring, &filing, &jws)?;
-    let told = Told { setup: &setup, profile, grant: &grant, keyring: &keyring };
     if args.wait {
         session.out.say(told.text(&id.to_string(), &view::grant::phrase(&id), now))?;
         return wait(&setup, &daemon, &filing, session);
@@ -150,24 +148,34 @@ enum With {
 
 impl<'a> Signer<'a> {
     fn choose(args: &Args, setup: &'a Setup, session: &mut Session) -> Result<Self> {
+        args.device.check(&setup.charter)?;
         let file = setup.file_key()?;
         let profile = profile(&setup.charter, args.profile.as_ref())?;
         if profile.requester_key == RequesterKey::File {
             return Ok(Self { holder: setup.holder(&file)?, with: With::File, file });
         }
-        let custodian =
-            device::choose(&mut session.out, &setup.charter, args.serial, clock::now(), Role::Requester)?;
+        let custodian = device::choose(
+            &mut session.out,
+            &setup.charter,
+            args.device.serial,
+            clock::now(),
+            Role::Requester,
+        )?;
         let kid = custodian.public.thumbprint();
         let holder = setup.charter.holder(&kid).context("the key is not in the charter")?;
         Ok(Self { holder, with: With::Device(Box::new(custodian)), file })
     }
 
-    fn sign(&self, payload: &[u8], now: i64, session: &mut Session) -> Result<Signature> {
+    fn sign(&self, args: &Args, told: &Told<'_>, payload: &[u8], session: &mut Session) -> Result<Signature> {
+        let now = told.grant.requested_at;
         let With::Device(device) = &self.with else {
             return self.file.sign(Typ::Request, payload, now);
         };
+        session.out.say(told.fields(&view::grant::phrase(&Grant::id_of(payload)), now).render())?;
+        let question = format!("Ask for exactly this, as {}?", device.describe());
+        device::confirm(&mut session.out, &question, args.device.yes)?;
         let prompt = format!("PIN of YubiKey {}:", device.key.serial());
-        let pin = device::pin(None, &prompt)?;
+        let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
         session.out.say(format!("Touch YubiKey {} when it blinks …", device.key.serial()))?;
         let statement = Statement { typ: Typ::Request, payload, station: None, iat: now };
         statement::sign_with_device(&device.key, &device.public, &pin, &statement)
@@ -229,20 +237,11 @@ fn implied(profile: &Profile) -> Option<Detail> {
 /// Files the request. Asked again after a lost answer, the daemon says that it has these very bytes: that is success.
 fn file(daemon: &Daemon, keyring: &Keyring, signed: &SignedGrant, jws: &GeneralJws) -> Result<v1::Request> {
     let id = signed.id();
-    let mut answer = daemon.file(jws.to_json());
-    for _ in 0..3 {
-        match answer {
-            Err(ref error) if error.is_uncertain() => {
-                std::thread::sleep(Duration::from_millis(500));
-                answer = daemon.file(jws.to_json());
-            }
-            _ => break,
-        }
-    }
+    let (answer, lost) = insist(|| daemon.file(jws.to_json()));
     match answer {
         Ok(request) => Ok(request),
         Err(error) if error.reason == "DUPLICATE_REQUEST" => Ok(daemon.get(&id)?),
-        Err(error) if error.is_uncertain() => Err(error).context(format!(
+        Err(error) if lost => Err(error).context(format!(
             "whether request {id} was filed is not known; its keys are kept in {}; look with breakglass show {id}",
             keyring.folder(&id).display()
         )),
@@ -262,7 +261,8 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn text(&self, id: &str, words: &str, now: i64) -> String {
+    /// What is asked for, in words.
+    fn fields(&self, words: &str, now: i64) -> Fields {
         let quorum = self.setup.charter.quorums(&self.profile.id).map(|quorums| quorums.approve.describe());
         let mut fields = Fields::default();
         fields.add("words", words);
@@ -271,6 +271,11 @@ impl Told<'_> {
         fields.add("how long", format!("{} from issuance", text::duration(self.grant.ttl.into())));
         fields.add("needs", format!("approval by {}", quorum.unwrap_or_default()));
         fields.add("deadline", text::until(self.grant.expires_at, now));
+        fields
+    }
+
+    fn text(&self, id: &str, words: &str, now: i64) -> String {
+        let mut fields = self.fields(words, now);
         fields.add(
             "keys",
             self.keyring

@@ -96,6 +96,14 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// Nobody answers where the daemon should be: it may come back, and has not heard of this call.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.reason.as_str(), "SERVER_UNREACHABLE" | "SERVER_TIMEOUT" | "SERVER_TLS_FAILED")
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.reason)

@@ -1,5 +1,5 @@
 //! The command line as people meet it: help, drafts, charters, errors and exit codes; and whole stories, with a daemon,
-//! SoftHSM and virtual YubiKeys (`whole` what everybody does, `live` what goes wrong at night).
+//! SoftHSM and virtual YubiKeys (`live`).
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +14,3 @@ mod help;
 mod keys;
 mod live;
 mod run;
-mod terminal;
-mod whole;
-mod world;

@@ -6,7 +6,10 @@
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
 )]
 
+mod day;
+mod lost;
 mod night;
+mod pty;
 mod terminal;
 mod world;
 mod yubikey;

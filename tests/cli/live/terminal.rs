@@ -1,64 +1,13 @@
 //! Questions on a real terminal: what is not answered with yes is not signed.
 
-use std::{
-    io::{Read as _, Write as _},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-};
+use std::process::Command;
 
-use testkit::wait_for;
 use virtual_yubikey::{CardSpec, harness::in_stack};
 
-use super::world::{ALICE, BOB, CAROL, DEADLINE, ERIN, Issuer, PIN, World};
-
-/// A program on a pseudoterminal, which `script` of util-linux provides.
-struct Terminal {
-    child: Child,
-    screen: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn run(world: &World, arguments: &str) -> Self {
-        let program = world.command();
-        let mut command = Command::new("script");
-        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.args(["--quiet", "--return", "--command"]);
-        command.arg(format!("'{}' {arguments}", program.get_program().display())).arg("/dev/null");
-        let mut child = command
-            .current_dir(world.path(""))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let screen = Arc::new(Mutex::new(String::new()));
-        let (mut stdout, shown) = (child.stdout.take().unwrap(), Arc::clone(&screen));
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = stdout.read(&mut bytes) {
-                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
-            }
-        });
-        Self { child, screen }
-    }
-
-    /// Waits for a question, and types an answer.
-    fn answer(&mut self, question: &str, answer: &str) {
-        wait_for(question, DEADLINE, || {
-            let shown = self.screen.lock().unwrap().contains(question);
-            let ended = self.child.try_wait().unwrap();
-            assert!(shown || ended.is_none(), "{}", self.screen.lock().unwrap());
-            shown.then_some(())
-        });
-        writeln!(self.child.stdin.as_ref().unwrap(), "{answer}").unwrap();
-    }
-
-    /// The exit code, and all that was shown.
-    fn end(mut self) -> (i32, String) {
-        let status = wait_for("the program to end", DEADLINE, || self.child.try_wait().unwrap());
-        (status.code().unwrap(), self.screen.lock().unwrap().clone())
-    }
-}
+use super::{
+    pty::Terminal,
+    world::{ALICE, BOB, CAROL, ERIN, Issuer, PIN, World},
+};
 
 #[test]
 fn a_person_is_asked_and_no_means_no() {
@@ -76,6 +25,9 @@ fn a_person_is_asked_and_no_means_no() {
         }
         assert_eq!(stack.counts(ALICE), before);
 
+        several_keys_and_none_is_taken_by_guess(&world, &id);
+        a_wrong_pin_is_not_echoed(&world, &id);
+        a_signal_leaves_the_terminal_as_it_was(&world, &id);
         let mut terminal = Terminal::run(&world, &format!("approve {id} --serial {ALICE}"));
         terminal.answer("Approve exactly this, as alice", "yes");
         terminal.answer("PIN of YubiKey 1:", PIN);
@@ -83,10 +35,56 @@ fn a_person_is_asked_and_no_means_no() {
         assert_eq!(code, 0, "{screen}");
         assert!(screen.contains("Orders cannot be written"), "what is signed was shown: {screen}");
         assert!(screen.contains("Approved. The request is pending"), "{screen}");
+        assert!(!screen.contains(PIN), "the PIN is not echoed: {screen}");
         assert_eq!(stack.counts(ALICE).signatures, before.signatures + 1);
         nobody_there(&world, &id);
         production(&world);
     });
+}
+
+fn several_keys_and_none_is_taken_by_guess(world: &World, id: &str) {
+    let shown = world.json(&["show", id]).json();
+    let mut terminal = Terminal::run(world, &format!("approve {id}"));
+    terminal.answer("Serial number of the key to sign with:", &BOB.to_string());
+    terminal.answer("Approve exactly this, as bob", "no");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 5, "{screen}");
+    assert!(screen.contains("Several custodians' keys are plugged in"), "{screen}");
+    assert!(screen.contains(shown["words"].as_str().unwrap()), "{screen}");
+}
+
+fn a_wrong_pin_is_not_echoed(world: &World, id: &str) {
+    let mut terminal = Terminal::run(world, &format!("approve {id} --serial {BOB}"));
+    terminal.answer("Approve exactly this, as bob", "yes");
+    terminal.answer(&format!("PIN of YubiKey {BOB}:"), "654321");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1);
+    assert!(screen.contains("2 tries left") && !screen.contains("654321"), "{screen}");
+}
+
+/// While the PIN is asked for, the echo is off: whoever ends the program then can see again what he types.
+fn a_signal_leaves_the_terminal_as_it_was(world: &World, id: &str) {
+    let program = env!("CARGO_BIN_EXE_breakglass");
+    let asks = format!("'{program}' approve {id} --serial {ALICE}");
+    // The shell around it outlives the key press, and then looks at the terminal.
+    let line = format!(
+        "trap : INT; sh -c \"echo pid=\\$\\$.; exec {asks}\"; echo \"code $?\"; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e -echo; true"
+    );
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut terminal = Terminal::shell(world, &line);
+        terminal.answer("Approve exactly this, as alice", "yes");
+        let screen = terminal.until("PIN of YubiKey 1:");
+        if signal == "INT" {
+            terminal.press("\u{3}");
+        } else {
+            let pid = screen.split("pid=").nth(1).unwrap().split('.').next().unwrap();
+            assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
+        }
+        let (_, screen) = terminal.end();
+        let (_, after) =
+            screen.split_once(&format!("code {code}")).unwrap_or_else(|| panic!("{signal}: {screen}"));
+        assert!(after.lines().any(|line| line.trim() == "echo"), "{signal}: {screen}");
+    }
 }
 
 /// Where there is no terminal, nothing can be confirmed.

@@ -43,7 +43,7 @@ pub struct World {
     root: PathBuf,
     pub digest: String,
     daemon: Option<Process>,
-    grpc: u16,
+    pub grpc: u16,
     http: u16,
 }
 
@@ -118,7 +118,8 @@ impl World {
         world.enrol();
         world.genesis("charter", true, &format!("http://127.0.0.1:{}", world.http));
         world.digest = world.digest_of("charter");
-        world.write("client.toml", &client_toml(world.grpc, &world.digest, "charter"));
+        world.write("client.toml", &client_toml(world.grpc, &world.digest, "charter", "dana"));
+        world.write("erin.toml", &client_toml(world.grpc, &world.digest, "charter", "erin"));
         let (charter, evidence) = (world.file("charter.json"), world.file("charter.evidence.json"));
         let init = ["init", "--charter", &charter, "--evidence", &evidence];
         // One digest in 64 begins with a hyphen.
@@ -149,7 +150,14 @@ impl World {
 
     /// Ends it as an operator does.
     pub fn stop(&mut self) {
-        assert!(self.daemon.take().unwrap().terminate(DEADLINE).success());
+        self.stop_and_read();
+    }
+
+    /// The same, and what it has written since the first start.
+    pub fn stop_and_read(&mut self) -> String {
+        let mut daemon = self.daemon.take().unwrap();
+        assert!(daemon.terminate(DEADLINE).success());
+        daemon.log()
     }
 
     fn breakglassd(&self) -> Command {
@@ -178,7 +186,8 @@ impl World {
     /// Files a request: its id.
     pub fn request(&self) -> String {
         let reason = ["--reason", "Orders cannot be written", "--incident", "INC-4711", "--ttl", "10m"];
-        let filed = self.json(&[&["request", "--detail", DETAIL], reason.as_slice()].concat()).json();
+        let what = ["request", "--profile", "db-admin", "--detail", DETAIL];
+        let filed = self.json(&[what.as_slice(), reason.as_slice()].concat()).json();
         assert_eq!(filed["state"], "pending", "{filed}");
         filed["request_id"].as_str().unwrap().to_owned()
     }
@@ -244,7 +253,9 @@ listen = "127.0.0.1:{http}"
             let enrol = ["custodian", "enrol", "--person", person, "--out", &out];
             self.breakglass(&[enrol.as_slice(), &device].concat()).ok();
         }
-        self.breakglass(&["key", "new", "--name", "dana", "--out", &self.file("dana")]).ok();
+        for who in ["dana", "erin"] {
+            self.breakglass(&["key", "new", "--name", who, "--out", &self.file(who)]).ok();
+        }
     }
 
     /// Drafts a charter and has two custodians sign it: `NAME.json`, `NAME.evidence.json`.
@@ -267,7 +278,7 @@ listen = "127.0.0.1:{http}"
     /// A client's configuration for another charter of this team.
     pub fn config_of(&self, charter: &str) -> String {
         let (name, digest) = (format!("{charter}.toml"), self.digest_of(charter));
-        self.write(&name, &client_toml(self.grpc, &digest, charter));
+        self.write(&name, &client_toml(self.grpc, &digest, charter, "dana"));
         self.file(&name)
     }
 
@@ -294,14 +305,14 @@ fn get(port: u16, path: &str) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-fn client_toml(grpc: u16, genesis: &str, charter: &str) -> String {
+fn client_toml(grpc: u16, genesis: &str, charter: &str, who: &str) -> String {
     format!(
         r#"
 daemon = "https://127.0.0.1:{grpc}"
 genesis = "{genesis}"
 charter = "{charter}.json"
-key = "dana/dana.key.pem"
-certificate = "dana/dana.cert.pem"
+key = "{who}/{who}.key.pem"
+certificate = "{who}/{who}.cert.pem"
 state_dir = "requests"
 
 [verify]
@@ -313,9 +324,10 @@ development = true
 
 fn draft(root: &str, development: bool, issuer: &str) -> String {
     let person = |(id, _): (&str, u32)| {
-        let role = if id == "erin" { "requester" } else { "custodian" };
+        let (role, keys) =
+            if id == "erin" { ("requester", "\"erin/erin.jwk.json\"") } else { ("custodian", "") };
         format!(
-            "\n[[person]]\nid = \"{id}\"\nname = \"{id}\"\nroles = [\"{role}\"]\ndevices = [\"{id}.json\"]\n"
+            "\n[[person]]\nid = \"{id}\"\nname = \"{id}\"\nroles = [\"{role}\"]\ndevices = [\"{id}.json\"]\nkeys = [{keys}]\n"
         )
     };
     let people: String = PEOPLE.into_iter().map(person).collect();
@@ -344,6 +356,16 @@ audience = "postgres-prod"
 max_ttl = "15m"
 approval_window = "30m"
 stations = true
+allow = [{{ type = "database", actions = ["read", "write"], locations = ["postgres/prod/*"] }}]
+
+[[profile]]
+id = "db-root"
+description = "Do anything to the production databases"
+quorum = {{ threshold = 2, of = "custodians" }}
+audience = "postgres-prod"
+max_ttl = "15m"
+approval_window = "30m"
+requester_key = "piv"
 allow = [{{ type = "database", actions = ["read", "write"], locations = ["postgres/prod/*"] }}]
 "#
     )
