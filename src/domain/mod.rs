@@ -3,6 +3,7 @@
 //! `decide` says which events follow from a command, `evolve` what they mean, `strict` what a verifier accepts, and
 //! `replay` lets an auditor do all of it again.
 
+pub mod ahead;
 pub mod attestation;
 pub mod charter;
 pub mod claims;

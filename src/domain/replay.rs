@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
+    ahead::{Prepared, Verified},
     charter::Charter,
     command::{Command, Context},
     decide::decide,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     jose::{Digest, GeneralJws, JoseError, Typ},
-    tlog::{Frontier, leaf_hash},
+    tlog::{Frontier, Hash, leaf_hash},
 };
 
 /// Why an entry is wrong.
@@ -56,8 +57,8 @@ impl From<Refusal> for WrongEntry {
 
 /// A replay in progress.
 ///
-/// A snapshot is recorded some entries after the size it was taken at. To judge those too, the log is read twice:
-/// first through [`Self::foresee`], then through [`Self::next`].
+/// A snapshot is recorded some entries after the size it was taken at. To be judged, it has to be foreseen when the replay
+/// has reached that size: whoever replays looks some entries ahead, and replays once more where that did not suffice.
 #[derive(Debug, Clone)]
 pub struct Replay {
     state: State,
@@ -69,7 +70,8 @@ pub struct Replay {
     evidence: Vec<Evidence>,
     /// Root and digest at each size of which the log says that a snapshot was taken.
     snapshots: BTreeMap<u64, Option<Cut>>,
-    unchecked: u64,
+    /// Sizes of snapshots that could not be judged, each as often as it was named.
+    unchecked: Vec<u64>,
 }
 
 /// A state and its tree, reduced to their digests.
@@ -91,7 +93,7 @@ impl Replay {
             decision: None,
             evidence: Vec::new(),
             snapshots: BTreeMap::new(),
-            unchecked: 0,
+            unchecked: Vec::new(),
         }
     }
 
@@ -103,7 +105,14 @@ impl Replay {
             return;
         }
         if let Ok(Entry { event: Event::SnapshotTaken { size, .. }, .. }) = Entry::parse(bytes) {
-            self.snapshots.insert(size, None);
+            self.foresee_snapshot(size);
+        }
+    }
+
+    /// Takes note that an entry will say what the state was at this size. One that has passed cannot be foreseen.
+    pub fn foresee_snapshot(&mut self, size: u64) {
+        if size >= self.state.size() {
+            self.snapshots.entry(size).or_insert(None);
         }
     }
 
@@ -125,22 +134,36 @@ impl Replay {
         self.expected.is_empty() && self.evidence.is_empty()
     }
 
-    /// Snapshots that could not be judged, because they were not foreseen.
+    /// The sizes of snapshots that could not be judged, because they were not foreseen.
     #[must_use]
-    pub fn unchecked_snapshots(&self) -> u64 {
-        self.unchecked
+    pub fn unchecked_snapshots(&self) -> &[u64] {
+        &self.unchecked
     }
 
     /// Replays the next entry.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Entry, WrongEntry> {
+        self.step(Entry::parse(bytes), leaf_hash(bytes), None)
+    }
+
+    /// Replays the next entry, whose signatures may have been verified ahead.
+    pub fn next_prepared(&mut self, prepared: Prepared) -> Result<Entry, WrongEntry> {
+        self.step(prepared.entry, prepared.leaf, prepared.verified)
+    }
+
+    fn step(
+        &mut self,
+        entry: Result<Entry, JoseError>,
+        leaf: Hash,
+        verified: Option<Verified>,
+    ) -> Result<Entry, WrongEntry> {
         if self.snapshots.contains_key(&self.state.size()) {
             let cut = self.cut()?;
             self.snapshots.insert(self.state.size(), Some(cut));
         }
-        let entry = Entry::parse(bytes)?;
-        self.check(&entry)?;
+        let entry = entry?;
+        self.check(&entry, verified)?;
         self.state.evolve(&entry)?;
-        self.tree.append(leaf_hash(bytes), |_, _| ());
+        self.tree.append(leaf, |_, _| ());
         Ok(entry)
     }
 
@@ -149,7 +172,7 @@ impl Replay {
         Ok(Cut { root: Digest::from_bytes(*self.tree.root().as_bytes()), digest })
     }
 
-    fn check(&mut self, entry: &Entry) -> Result<(), WrongEntry> {
+    fn check(&mut self, entry: &Entry, verified: Option<Verified>) -> Result<(), WrongEntry> {
         came_by(entry)?;
         let decision = (entry.at, entry.actor.clone());
         if !self.is_complete() && self.decision.as_ref() != Some(&decision) {
@@ -167,7 +190,10 @@ impl Replay {
         if !self.evidence.is_empty() && !stands_on_evidence(&entry.event) {
             return Err(WrongEntry::Differs("evidence stands only before a charter".into()));
         }
-        let command = self.command(&entry.event, entry.at)?;
+        let command = match verified.and_then(|verified| verified.holds(&self.state)) {
+            Some(command) => command,
+            None => self.command(&entry.event, entry.at)?,
+        };
         let instance = match &entry.actor {
             Actor::Daemon { instance } => instance.clone(),
             Actor::Peer { .. } => unknown_instance()?,
@@ -187,7 +213,7 @@ impl Replay {
             Some(Some(cut)) => *cut,
             _ if size == self.state.size() => self.cut()?,
             _ => {
-                self.unchecked += 1;
+                self.unchecked.push(size);
                 return Ok(());
             }
         };

@@ -4,9 +4,10 @@
 use breakglass::{
     domain::{
         Command, State,
+        ahead::Scout,
         event::{Actor, Entry, Event, Failure},
         id::RequestId,
-        replay::Replay,
+        replay::{Replay, WrongEntry},
         time::Timestamp,
     },
     jose::{Digest, Signature, Typ},
@@ -14,18 +15,32 @@ use breakglass::{
 };
 use serde_json::{Value, json};
 
-use crate::kit::{Log, NOW, bytes, charter, grant, grant_named, key, patch};
+use crate::kit::{Log, NOW, bytes, charter, charter_of, document, grant, grant_named, key, patch};
 
-/// Replays twice, as an auditor does; what is wrong, and where.
+/// Replays as an auditor does; what is wrong, and where. Signatures verified ahead make no difference.
 pub fn audit(entries: &[Vec<u8>], pinned: Digest) -> Result<State, (usize, String)> {
+    let in_turn = audit_with(entries, pinned, Replay::next);
+    let mut scout = Scout::default();
+    let ahead = audit_with(entries, pinned, |replay, entry| {
+        replay.next_prepared(scout.next(entry.to_vec()).verify())
+    });
+    assert_eq!(in_turn, ahead);
+    in_turn
+}
+
+fn audit_with(
+    entries: &[Vec<u8>],
+    pinned: Digest,
+    mut next: impl FnMut(&mut Replay, &[u8]) -> Result<Entry, WrongEntry>,
+) -> Result<State, (usize, String)> {
     let mut replay = Replay::new(pinned);
     for entry in entries {
         replay.foresee(entry);
     }
     for (index, entry) in entries.iter().enumerate() {
-        replay.next(entry).map_err(|wrong| (index, wrong.to_string()))?;
+        next(&mut replay, entry).map_err(|wrong| (index, wrong.to_string()))?;
     }
-    assert_eq!(replay.unchecked_snapshots(), 0);
+    assert_eq!(replay.unchecked_snapshots(), [0; 0]);
     if replay.is_complete() {
         Ok(replay.state().clone())
     } else {
@@ -53,7 +68,7 @@ fn follows(mut replay: Replay, entries: &[&[u8]]) -> bool {
         replay.foresee(entry);
     }
     entries.iter().all(|entry| replay.next(entry).is_ok())
-        && replay.unchecked_snapshots() == 0
+        && replay.unchecked_snapshots().is_empty()
         && replay.is_complete()
 }
 
@@ -306,6 +321,31 @@ fn a_daemon_cannot_write_what_it_may_not_decide() {
     says(&forger.verdict(LATER, &daemon, &again), "CHARTER_VERSION");
     let evidence = json!({"type": "attestation_recorded", "statement": "AAAA", "intermediate": "AAAA"});
     says(&forger.verdict(LATER, &daemon, &evidence), "ends within a decision");
+}
+
+#[test]
+fn what_was_verified_under_another_charter_is_verified_again() {
+    let mut document = document();
+    document["persons"][4]["keys"].as_array_mut().unwrap().push(key("erin/new").jwk());
+    let (rules, other) = (charter(), charter_of(&document));
+    let mut scout = Scout::default();
+    scout.next(Log::new(&other).entries.remove(0));
+    let asked = patch(grant(&rules), json!({"requester_key": key("erin/new").kid()}));
+    let mut log = Log::new(&other);
+    let request = key("erin/new").jws(Typ::Request, &bytes(&asked), NOW);
+    let event = json!({"type": "request_filed", "request": request});
+    let salt = crate::kit::nonce("forged");
+    let actor = json!({"kind": "daemon", "instance": log.instance});
+    let entry = bytes(&json!({"v": 1, "at": LATER, "actor": actor, "salt": salt, "event": event}));
+    let under = |log: &Log, scout: &mut Scout| {
+        let mut replay = Replay::new(log.pinned);
+        log.entries.iter().for_each(|entry| drop(replay.next(entry).unwrap()));
+        replay.next_prepared(scout.next(entry.clone()).verify()).unwrap_err().to_string()
+    };
+    // The key is known to the charter that the scout has seen: what is wrong is said by the rules.
+    says(&under(&log, &mut scout), "CHARTER_MISMATCH");
+    log = Log::new(&rules);
+    says(&under(&log, &mut scout), "KEY_UNKNOWN");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `breakglass audit`: reading the log without trusting whoever keeps it.
 
 mod export;
+mod pipeline;
 mod prove;
 mod verify;
 mod vkey;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
 };
@@ -9,19 +10,23 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use super::pipeline;
 use crate::{
     cli::{Session, exit::Problem, id, setup, text::Fields},
     domain::{
-        event::{Entry, Event, MAX_ENTRY_BYTES},
+        event::{Event, MAX_ENTRY_BYTES},
         replay::{Replay, WrongEntry},
+        time::Timestamp,
     },
     jose::Digest,
-    store::{ExportDirectory, ExportReader},
+    store::ExportDirectory,
     tlog::Checkpoint,
 };
 
 /// Entries between two looks at the progress.
 const STEP: u64 = 10_000;
+/// Lines that are read at once.
+const BATCH: usize = 256;
 
 /// Check an exported log: every hash, every signature, every decision
 ///
@@ -47,12 +52,10 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         Some(genesis) => genesis,
         None => setup::config(session.config.as_deref())?.genesis,
     };
-    let mut audit = Audit::new(genesis);
-    let head = if args.path.is_dir() {
-        Some(directory(&args.path, &mut audit, session)?)
+    let (audit, head) = if args.path.is_dir() {
+        directory(&args.path, genesis, session)?
     } else {
-        lines(&args.path, &mut audit, session)?;
-        None
+        (lines(&args.path, genesis, session)?, None)
     };
     let rules = audit.replay.state().charter();
     let digest = rules.map(|charter| charter.digest());
@@ -64,7 +67,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         "genesis": genesis,
         "charter": digest,
         "events": audit.events,
-        "unchecked_snapshots": audit.replay.unchecked_snapshots(),
+        "unchecked_snapshots": audit.replay.unchecked_snapshots().len(),
     });
     session.out.result(&result, || describe(&audit, head.as_ref(), genesis))
 }
@@ -77,25 +80,47 @@ struct Audit {
     events: BTreeMap<&'static str, u64>,
 }
 
+/// Hands out the entries of a log in batches, from the first.
+type Read = Box<dyn FnMut() -> Result<Option<Vec<Vec<u8>>>> + Send>;
+
 impl Audit {
     fn new(genesis: Digest) -> Self {
         Self { replay: Replay::new(genesis), index: 0, events: BTreeMap::new() }
     }
 
-    fn entry(&mut self, bytes: &[u8]) -> Result<()> {
-        let index = self.index;
-        let entry = self.replay.next(bytes).map_err(|wrong| Self::named(index, bytes, wrong))?;
-        *self.events.entry(kind(&entry.event)).or_default() += 1;
-        self.index += 1;
-        Ok(())
+    /// Replays a whole log, and once more if it says something of states that had passed when it was read.
+    ///
+    /// The first wrong entry is that of the second time: it may stand before the one that the first time came to.
+    fn whole(
+        genesis: Digest,
+        again: bool,
+        mut open: impl FnMut() -> Result<Read>,
+        mut progress: impl FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let mut audit = Self::new(genesis);
+        let result = audit.once(open()?, &mut progress);
+        let missed = audit.replay.unchecked_snapshots();
+        if !again || missed.is_empty() {
+            return result.map(|()| audit);
+        }
+        let mut second = Self::new(genesis);
+        for size in missed {
+            second.replay.foresee_snapshot(*size);
+        }
+        second.once(open()?, &mut progress)?;
+        Ok(second)
     }
 
-    /// The first wrong entry, with what can be said of it.
-    fn named(index: u64, bytes: &[u8], wrong: WrongEntry) -> anyhow::Error {
-        let when = Entry::parse(bytes).map_or_else(|_| String::new(), |entry| format!(" ({})", entry.at));
-        anyhow::Error::new(wrong).context(format!(
-            "entry {index}{when} is wrong: the log was not written by the rules from there on; everything before it is right"
-        ))
+    fn once(&mut self, read: Read, progress: &mut impl FnMut(u64) -> Result<()>) -> Result<()> {
+        let (index, events) = (&mut self.index, &mut self.events);
+        pipeline::run(read, &mut self.replay, |replay, prepared| {
+            let at = prepared.at();
+            let entry = replay.next_prepared(prepared).map_err(|wrong| named(*index, at, wrong))?;
+            *events.entry(kind(&entry.event)).or_default() += 1;
+            *index += 1;
+            if index.is_multiple_of(STEP) { progress(*index) } else { Ok(()) }
+        })?;
+        self.complete()
     }
 
     fn complete(&self) -> Result<()> {
@@ -110,76 +135,86 @@ impl Audit {
     }
 }
 
-fn directory(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<Checkpoint> {
+/// The first wrong entry, with what can be said of it.
+fn named(index: u64, at: Option<Timestamp>, wrong: WrongEntry) -> anyhow::Error {
+    let when = at.map_or_else(String::new, |at| format!(" ({at})"));
+    anyhow::Error::new(wrong).context(format!(
+        "entry {index}{when} is wrong: the log was not written by the rules from there on; everything before it is right"
+    ))
+}
+
+fn directory(path: &Path, genesis: Digest, session: &mut Session) -> Result<(Audit, Option<Checkpoint>)> {
     let export = ExportDirectory::at(path);
     let signed = export.checkpoint()?.ok_or_else(|| {
         let message = format!("{} holds no exported log: it has no checkpoint", path.display());
         Problem::usage("EXPORT_MISSING", message)
     })?;
-    let claimed = signed.unverified().clone();
-    foresee(export.read(claimed.clone()), &mut audit.replay);
-    let mut reader = export.read(claimed.clone());
-    while let Some(entries) = reader.next_batch()? {
-        for entry in entries {
-            audit.entry(&entry)?;
-        }
-        if audit.index.is_multiple_of(STEP) {
-            session.out.progress(&format!("  {} of {} entries", audit.index, claimed.size))?;
-        }
-    }
-    audit.complete()?;
+    let claimed = signed.unverified();
+    let open = || {
+        let mut reader = export.read(claimed.clone());
+        Ok(Box::new(move || Ok(reader.next_batch()?)) as Read)
+    };
+    let progress = |index| session.out.progress(&format!("  {index} of {} entries", claimed.size));
+    let audit = Audit::whole(genesis, true, open, progress)?;
     let Some(charter) = audit.replay.state().charter() else {
         return Err(
             Problem::unverified("NO_CHARTER", "the log holds no charter, so nothing vouches for it").into()
         );
     };
-    super::verified(&signed, charter)
-        .context("the checkpoint is not signed by the log key of the log's charter")
+    let head = super::verified(&signed, charter)
+        .context("the checkpoint is not signed by the log key of the log's charter")?;
+    Ok((audit, Some(head)))
 }
 
-/// Reads ahead what the log says of its own snapshots. What is wrong with it is found, and named, in the replay.
-fn foresee(mut reader: ExportReader, replay: &mut Replay) {
-    while let Ok(Some(entries)) = reader.next_batch() {
-        for entry in &entries {
-            replay.foresee(entry);
-        }
-    }
-}
-
-fn lines(path: &Path, audit: &mut Audit, session: &mut Session) -> Result<()> {
+fn lines(path: &Path, genesis: Digest, session: &mut Session) -> Result<Audit> {
+    let open = || {
+        let mut lines = Lines::open(path)?;
+        Ok(Box::new(move || lines.next_batch()) as Read)
+    };
     // A pipe can be read once only.
-    if path.is_file() {
-        each_line(path, |line| {
-            audit.replay.foresee(line);
-            Ok(())
-        })?;
-    }
-    each_line(path, |line| {
-        audit.entry(line)?;
-        if audit.index.is_multiple_of(STEP) {
-            session.out.progress(&format!("  {} entries", audit.index))?;
-        }
-        Ok(())
-    })?;
-    audit.complete()
+    let again = path.is_file();
+    Audit::whole(genesis, again, open, |index| session.out.progress(&format!("  {index} entries")))
 }
 
-fn each_line(path: &Path, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let place = || format!("{} could not be read", path.display());
-    let file = std::fs::File::open(path)
-        .map_err(|error| Problem::usage("FILE_UNREADABLE", format!("{}: {error}", place())))?;
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
+/// A file with one entry per line.
+struct Lines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    /// Told after the lines before it.
+    failed: Option<std::io::Error>,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| {
+            let message = format!("{} could not be read: {error}", path.display());
+            Problem::usage("FILE_UNREADABLE", message)
+        })?;
+        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), failed: None })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH && self.failed.is_none() {
+            match self.next_line() {
+                Ok(Some(line)) => batch.push(line),
+                Ok(None) => break,
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        match self.failed.take_if(|_| batch.is_empty()) {
+            Some(error) => Err(error).with_context(|| format!("{} could not be read", self.path.display())),
+            None => Ok((!batch.is_empty()).then_some(batch)),
+        }
+    }
+
+    fn next_line(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
         // One byte more than the longest entry, and its newline.
         let limit = u64::try_from(MAX_ENTRY_BYTES).unwrap_or(u64::MAX).saturating_add(2);
-        let read =
-            std::io::Read::take(&mut reader, limit).read_until(b'\n', &mut line).with_context(place)?;
-        if read == 0 {
-            return Ok(());
-        }
-        take(line.strip_suffix(b"\n").unwrap_or(&line))?;
+        let read = std::io::Read::take(&mut self.reader, limit).read_until(b'\n', &mut line)?;
+        line.pop_if(|last| *last == b'\n');
+        Ok((read > 0).then_some(line))
     }
 }
 
@@ -192,8 +227,8 @@ fn describe(audit: &Audit, head: Option<&Checkpoint>, genesis: Digest) -> String
         None => fields.add("checkpoint", "none: whether the end of the log was cut off cannot be told"),
     };
     fields.add("genesis", genesis.to_string());
-    if audit.replay.unchecked_snapshots() > 0 {
-        let count = audit.replay.unchecked_snapshots();
+    let count = audit.replay.unchecked_snapshots().len();
+    if count > 0 {
         fields.add("unchecked", format!("{count} snapshots, because a pipe can be read once only"));
     }
     fields.list("events", audit.events.iter().map(|(kind, count)| format!("{count:>6} {kind}")));
