@@ -8,6 +8,7 @@ use super::{
     proposal::{SignedProposal, SignedRetraction},
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
+    transcript::SignedTranscript,
 };
 use crate::jose::{Digest, Signature};
 
@@ -37,6 +38,8 @@ pub enum Command {
     },
     /// Take a proposed charter back.
     Retract(Box<SignedRetraction>),
+    /// Record the transcript of a ceremony.
+    Record(Box<SignedTranscript>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

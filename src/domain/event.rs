@@ -120,6 +120,11 @@ pub enum Event {
         /// With its signatures.
         charter: GeneralJws,
     },
+    /// The transcript of a ceremony.
+    TranscriptRecorded {
+        /// Under the signatures of all who were present.
+        transcript: GeneralJws,
+    },
     /// A daemon process began to serve.
     DaemonStarted {
         /// Which process.

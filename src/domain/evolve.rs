@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     charter::{Charter, Device},
+    decide::RECORD_WITHIN,
     event::{Entry, Event},
     evidence::Evidence,
     grant::Grant,
@@ -16,6 +17,7 @@ use super::{
     state::{Adopted, State},
     statement::request_of,
     time::Timestamp,
+    transcript::Transcript,
 };
 use crate::jose::{Digest, GeneralJws, Signature};
 
@@ -66,6 +68,7 @@ impl State {
             }
             Event::CharterLapsed { charter } => self.end_proposal(charter),
             Event::CharterAdopted { charter } => self.adopt(charter, at, index),
+            Event::TranscriptRecorded { transcript } => self.record(transcript),
             Event::RequestSuperseded { request_id } => self.close(request_id, Outcome::Superseded, at),
             Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => {
                 Ok(())
@@ -137,6 +140,16 @@ impl State {
         match self.proposals.insert(proposal.rules().digest(), proposal) {
             None => Ok(()),
             Some(_) => Err("the charter in it is proposed already"),
+        }
+    }
+
+    fn record(&mut self, statement: &GeneralJws) -> Result<(), &'static str> {
+        let transcript =
+            Transcript::parse(&statement.payload).map_err(|_| "the transcript in it is not valid")?;
+        let until = transcript.ended.saturating_add(RECORD_WITHIN);
+        match self.transcripts.insert(Digest::of(&statement.payload), until) {
+            None => Ok(()),
+            Some(_) => Err("the transcript in it was recorded before"),
         }
     }
 
@@ -248,6 +261,7 @@ impl State {
                 self.index.forget(id, &closed);
             }
         }
+        self.transcripts.retain(|_, until| *until > now);
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, sub, profile)) = self.index.warm.pop_first() {
                 self.cooldowns.remove(&(sub, profile));

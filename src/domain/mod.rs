@@ -27,6 +27,7 @@ pub mod state;
 pub mod statement;
 pub mod strict;
 pub mod time;
+pub mod transcript;
 pub mod words;
 
 pub use command::{Command, Context};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a refused command has changed nothing.
 
-use super::{charter::NotPermitted, grant::GrantError, id::RequestId};
+use super::{charter::NotPermitted, grant::GrantError, id::RequestId, transcript::TranscriptError};
 use crate::jose::JoseError;
 
 /// Whose move it is after a refusal: what transports turn into their own codes.
@@ -61,6 +61,18 @@ pub enum Refusal {
     /// Somebody else's.
     #[error("only its author can take a proposed charter back")]
     NotTheAuthor,
+    /// Bytes that are no transcript.
+    #[error(transparent)]
+    Transcript(#[from] super::transcript::TranscriptError),
+    /// Somebody signed a transcript that does not name him as present.
+    #[error("{0} signed the transcript, but it does not name him among those present")]
+    NotPresent(String),
+    /// Signatures of people who were present.
+    #[error("everybody who was present signs the transcript; missing: {0}")]
+    SignaturesMissing(String),
+    /// It was recorded before.
+    #[error("the transcript {0} is in the log already")]
+    TranscriptKnown(crate::jose::Digest),
     /// A bad charter.
     #[error(transparent)]
     Charter(#[from] super::charter::CharterError),
@@ -224,6 +236,11 @@ impl Refusal {
             Self::ProposalOpen { .. } => "PROPOSAL_OPEN",
             Self::ProposalUnknown(_) => "PROPOSAL_UNKNOWN",
             Self::NotTheAuthor => "NOT_THE_AUTHOR",
+            Self::Transcript(TranscriptError::Json(error)) => error.reason(),
+            Self::Transcript(TranscriptError::Content(_)) => "TRANSCRIPT_REFUSED",
+            Self::NotPresent(_) => "NOT_PRESENT",
+            Self::SignaturesMissing(_) => "SIGNATURES_MISSING",
+            Self::TranscriptKnown(_) => "TRANSCRIPT_KNOWN",
             Self::Charter(error) => error.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
             Self::Statement(error) | Self::Grant(GrantError::Json(error)) => error.reason(),
@@ -265,6 +282,8 @@ impl Refusal {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Charter(_)
+            | Self::Transcript(_)
+            | Self::SignaturesMissing(_)
             | Self::LogKeyChanged
             | Self::Attestation { .. }
             | Self::Statement(_)
@@ -277,6 +296,7 @@ impl Refusal {
             | Self::RequesterKeyMismatch
             | Self::NotPermitted(_)
             | Self::NotACustodian
+            | Self::NotPresent(_)
             | Self::SelfApproval(_)
             | Self::NoSeat(_)
             | Self::StationForbidden
@@ -285,6 +305,7 @@ impl Refusal {
             Self::RequestUnknown(_) | Self::ProposalUnknown(_) => Fault::Missing,
             Self::Duplicate(_)
             | Self::ProposalExists(_)
+            | Self::TranscriptKnown(_)
             | Self::KeyReused
             | Self::AlreadySigned(_)
             | Self::RedemptionUsed

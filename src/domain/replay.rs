@@ -18,6 +18,7 @@ use super::{
     state::State,
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
+    transcript::SignedTranscript,
 };
 use crate::{
     jose::{Digest, GeneralJws, JoseError, Typ},
@@ -285,6 +286,9 @@ impl Replay {
                 let charter =
                     Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
                 Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
+            }
+            Event::TranscriptRecorded { transcript } => {
+                Command::Record(Box::new(SignedTranscript::verify(transcript.clone(), rules()?)?))
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
             Event::RequestFiled { request } => {

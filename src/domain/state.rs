@@ -36,6 +36,8 @@ pub struct State {
     pub(super) proposals: BTreeMap<Digest, Proposal>,
     /// Evidence that the charter in force or a proposal may name, by digest.
     pub(super) evidence: BTreeMap<Digest, Evidence>,
+    /// Digests of transcripts that could be recorded again, with the Unix seconds from which on they cannot.
+    pub(super) transcripts: BTreeMap<Digest, i64>,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -62,6 +64,7 @@ struct Stored {
     closed: Vec<(RequestId, Closed)>,
     cooldowns: Vec<(PrincipalId, ProfileId, i64)>,
     evidence: Vec<Evidence>,
+    transcripts: Vec<(Digest, i64)>,
 }
 
 impl From<State> for Stored {
@@ -80,6 +83,7 @@ impl From<State> for Stored {
                 .map(|((sub, profile), until)| (sub, profile, until))
                 .collect(),
             evidence: state.evidence.into_values().collect(),
+            transcripts: state.transcripts.into_iter().collect(),
         }
     }
 }
@@ -105,6 +109,7 @@ impl TryFrom<Stored> for State {
             versions: stored.versions,
             proposals: proposals.map(|proposal| (proposal.rules().digest(), proposal)).collect(),
             evidence: stored.evidence.into_iter().map(|item| (item.digest(), item)).collect(),
+            transcripts: stored.transcripts.into_iter().collect(),
         })
     }
 }

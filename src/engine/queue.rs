@@ -249,6 +249,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CharterRetracted { .. }
         | Event::CharterLapsed { .. }
         | Event::CharterAdopted { .. }
+        | Event::TranscriptRecorded { .. }
         | Event::DaemonStarted { .. }
         | Event::AttemptsRefused { .. }
         | Event::SnapshotTaken { .. } => None,

@@ -25,3 +25,4 @@ mod rules;
 mod size;
 mod strict;
 mod succession;
+mod transcript;

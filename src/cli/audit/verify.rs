@@ -244,6 +244,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::CharterRetracted { .. } => "charter_retracted",
         Event::CharterLapsed { .. } => "charter_lapsed",
         Event::CharterAdopted { .. } => "charter_adopted",
+        Event::TranscriptRecorded { .. } => "transcript_recorded",
         Event::DaemonStarted { .. } => "daemon_started",
         Event::RequestFiled { .. } => "request_filed",
         Event::ApprovalRecorded { .. } => "approval_recorded",

@@ -9,6 +9,7 @@ mod authorize;
 mod file;
 mod issue;
 mod judge;
+mod record;
 mod redeem;
 mod succeed;
 mod tick;
@@ -29,6 +30,7 @@ use super::{
 
 pub use file::{MAX_ENDED_PER_REQUESTER, MAX_OPEN, MAX_OPEN_PER_REQUESTER};
 pub use issue::TAKE_OVER_AFTER;
+pub use record::RECORD_WITHIN;
 pub use redeem::MAX_RELEASES;
 
 /// An append this much later than the last entry is refused, unless the caller knows that the time really passed.
@@ -44,6 +46,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Propose { proposal, evidence } => succeed::propose(state, proposal, evidence, context),
         Command::Sign { proposal, signature } => succeed::sign(state, proposal, signature, context),
         Command::Retract(signed) => succeed::retract(state, signed, context),
+        Command::Record(signed) => record::decide(state, signed, context),
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }
