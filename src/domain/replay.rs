@@ -69,6 +69,8 @@ pub struct Replay {
     expected: VecDeque<Event>,
     decision: Option<(Timestamp, Actor)>,
     evidence: Vec<Evidence>,
+    /// The state before that evidence: the decision was made upon it.
+    before_evidence: Option<Box<State>>,
     /// Root and digest at each size of which the log says that a snapshot was taken.
     snapshots: BTreeMap<u64, Option<Cut>>,
     /// Sizes of snapshots that could not be judged, each as often as it was named.
@@ -93,6 +95,7 @@ impl Replay {
             expected: VecDeque::new(),
             decision: None,
             evidence: Vec::new(),
+            before_evidence: None,
             snapshots: BTreeMap::new(),
             unchecked: Vec::new(),
         }
@@ -185,6 +188,9 @@ impl Replay {
         }
         if let Event::AttestationRecorded { statement, intermediate } = &entry.event {
             // Evidence comes before the charter that needs it: judged with that.
+            if self.evidence.is_empty() {
+                self.before_evidence = Some(Box::new(self.state.clone()));
+            }
             self.evidence.push(Evidence { statement: statement.clone(), intermediate: intermediate.clone() });
             return Ok(());
         }
@@ -201,7 +207,9 @@ impl Replay {
         };
         // The index is that of the decision's first entry.
         let index = self.state.size() - self.evidence.len() as u64;
-        let events = decide(&self.state, &command, &Context { now: entry.at, index, instance })?;
+        let before = self.before_evidence.take();
+        let state = before.as_deref().unwrap_or(&self.state);
+        let events = decide(state, &command, &Context { now: entry.at, index, instance })?;
         self.expect(events, &entry.event)?;
         if let Event::SnapshotTaken { size, root, digest } = entry.event {
             self.snapshot(size, Cut { root, digest })?;

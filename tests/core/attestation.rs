@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use breakglass::{
     domain::{
         Command, Context, Refusal, State, charter::Charter, decide, event::Event, evidence::Evidence,
-        time::Timestamp,
+        replay::Replay, time::Timestamp,
     },
     jose::{Digest, b64},
 };
@@ -104,6 +104,30 @@ fn a_chain_through_the_charters_intermediates_leads_to_its_root() {
     let recorded = events.iter().filter(|event| matches!(event, Event::AttestationRecorded { .. }));
     assert_eq!(recorded.count(), kit::DEVICES.len() + 1, "all devices, with that of a requester");
     assert!(matches!(events.last(), Some(Event::CharterAdopted { .. })));
+}
+
+#[test]
+fn an_auditor_judges_the_evidence_again() {
+    let (root, between) = authorities();
+    let (charter, evidence) = charter(&json!({"roots": [root], "intermediates": between})).unwrap();
+    let mut log = kit::Log {
+        state: State::default(),
+        entries: Vec::new(),
+        instance: "d1.init".parse().unwrap(),
+        pinned: charter.digest(),
+    };
+    log.run(&Command::Adopt { charter: Box::new(charter), evidence }, NOW * 1000).unwrap();
+    let replayed = |entries: &[Vec<u8>]| {
+        let mut replay = Replay::new(log.pinned);
+        entries.iter().try_for_each(|entry| replay.next(entry).map(drop)).map(|()| replay.is_complete())
+    };
+    assert!(replayed(&log.entries).unwrap());
+    assert!(!replayed(&log.entries[..3]).unwrap(), "evidence without its charter");
+    for missing in 0..log.entries.len() - 1 {
+        let mut entries = log.entries.clone();
+        entries.remove(missing);
+        assert!(replayed(&entries).is_err(), "without the evidence of device {missing}");
+    }
 }
 
 #[test]
