@@ -183,6 +183,12 @@ impl Daemon {
         Ok(self.call(self.channel.access().redeem(v1::RedeemRequest { jws, wait_ms }))?.jwe)
     }
 
+    /// The index of the transcript's entry.
+    pub(crate) fn record(&self, jws: Vec<u8>) -> Result<u64, ClientError> {
+        let request = v1::RecordTranscriptRequest { jws };
+        Ok(self.call(self.channel.charter().record_transcript(request))?.index)
+    }
+
     pub(crate) fn describe(&self) -> Result<v1::GetDaemonResponse, ClientError> {
         self.call(self.channel.charter().get_daemon(v1::GetDaemonRequest {}))
     }

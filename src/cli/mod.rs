@@ -5,6 +5,7 @@
 
 mod approve;
 mod audit;
+mod ceremony;
 mod charter;
 mod clock;
 mod completion;
@@ -123,6 +124,9 @@ enum Command {
     /// Draft, sign and read the charter: the rules
     #[command(subcommand)]
     Charter(charter::Command),
+    /// Keep, sign, record and print the transcript of a ceremony
+    #[command(subcommand)]
+    Ceremony(ceremony::Command),
     /// Enrol custodians' YubiKeys
     #[command(subcommand)]
     Custodian(custodian::Command),
@@ -176,6 +180,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),
+        Command::Ceremony(command) => ceremony::run(command, session),
         Command::Custodian(command) => custodian::run(command, session),
         Command::Key(command) => key::run(command, session),
         Command::Doctor(args) => doctor::run(&args, session),

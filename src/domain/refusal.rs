@@ -236,14 +236,15 @@ impl Refusal {
             Self::ProposalOpen { .. } => "PROPOSAL_OPEN",
             Self::ProposalUnknown(_) => "PROPOSAL_UNKNOWN",
             Self::NotTheAuthor => "NOT_THE_AUTHOR",
-            Self::Transcript(TranscriptError::Json(error)) => error.reason(),
             Self::Transcript(TranscriptError::Content(_)) => "TRANSCRIPT_REFUSED",
             Self::NotPresent(_) => "NOT_PRESENT",
             Self::SignaturesMissing(_) => "SIGNATURES_MISSING",
             Self::TranscriptKnown(_) => "TRANSCRIPT_KNOWN",
             Self::Charter(error) => error.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
-            Self::Statement(error) | Self::Grant(GrantError::Json(error)) => error.reason(),
+            Self::Statement(error)
+            | Self::Grant(GrantError::Json(error))
+            | Self::Transcript(TranscriptError::Json(error)) => error.reason(),
             Self::Grant(GrantError::Times(_)) => "GRANT_TIMES",
             Self::NotOneSignature => "NOT_ONE_SIGNATURE",
             Self::NotAVerdict => "NOT_A_VERDICT",

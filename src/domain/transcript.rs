@@ -19,6 +19,8 @@ use crate::jose::{Digest, GeneralJws, JoseError, Typ, json};
 
 /// A transcript's payload at most, in bytes.
 pub const MAX_TRANSCRIPT_BYTES: usize = 24_000;
+/// The same with the signatures of everybody present; fits an entry of the log.
+pub const MAX_SIGNED_BYTES: usize = 60_000;
 /// A name's bytes at most, be it of a step or of a fact.
 const MAX_NAME_BYTES: usize = 120;
 /// A fact's bytes at most.
@@ -185,6 +187,10 @@ pub struct SignedTranscript {
 impl SignedTranscript {
     /// Verifies every signature with a hardware key that the charter has, and that nobody is missing.
     pub fn verify(jws: GeneralJws, rules: &Rules) -> Result<Self, Refusal> {
+        let (actual, limit) = (jws.to_json().len(), MAX_SIGNED_BYTES);
+        if actual > limit {
+            return Err(Refusal::Statement(JoseError::TooLong { limit, actual }));
+        }
         let transcript = Transcript::parse(&jws.payload)?;
         let mut signed = BTreeSet::new();
         for signature in &jws.signatures {

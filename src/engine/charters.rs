@@ -12,6 +12,7 @@ use crate::{
         proposal::{Proposal, SignedProposal, SignedRetraction},
         state::Adopted,
         statement::MAX_STATEMENT_BYTES,
+        transcript::{MAX_SIGNED_BYTES, SignedTranscript},
     },
     jose::{Digest, GeneralJws},
     store::SqliteStore,
@@ -80,6 +81,14 @@ impl Engine {
         let jws = GeneralJws::parse(jws, MAX_STATEMENT_BYTES).map_err(Refusal::from)?;
         let signed = SignedRetraction::verify(jws, &*self.charter()?)?;
         self.submit(actor, Command::Retract(Box::new(signed))).await
+    }
+
+    /// Records the transcript of a ceremony.
+    pub async fn record(&self, actor: Actor, jws: &[u8]) -> Result<(Digest, Decided), EngineError> {
+        let jws = GeneralJws::parse(jws, MAX_SIGNED_BYTES).map_err(Refusal::from)?;
+        let digest = Digest::of(&jws.payload);
+        let signed = SignedTranscript::verify(jws, &*self.charter()?)?;
+        Ok((digest, self.submit(actor, Command::Record(Box::new(signed))).await?))
     }
 
     fn standing(&self, digest: &Digest) -> Result<Standing, EngineError> {

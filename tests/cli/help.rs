@@ -30,6 +30,11 @@ fn every_command_explains_itself_with_an_example() {
         &["charter", "new"],
         &["charter", "sign"],
         &["charter", "show"],
+        &["ceremony", "begin"],
+        &["ceremony", "step"],
+        &["ceremony", "sign"],
+        &["ceremony", "submit"],
+        &["ceremony", "print"],
         &["custodian", "enrol"],
         &["key", "new"],
     ] {

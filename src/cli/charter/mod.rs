@@ -39,6 +39,11 @@ struct Loaded {
     statement: Option<GeneralJws>,
 }
 
+/// The rules in a charter's file, signed or not.
+pub(crate) fn rules(path: &Path) -> Result<Rules> {
+    Ok(load(path)?.rules)
+}
+
 fn load(path: &Path) -> Result<Loaded> {
     let bytes = files::read(path)?;
     let place = || format!("{} is no charter", path.display());

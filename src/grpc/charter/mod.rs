@@ -86,6 +86,17 @@ impl CharterService for Charters {
         self.proposals(&request).map(Response::new)
     }
 
+    async fn record_transcript(
+        &self,
+        request: Request<v1::RecordTranscriptRequest>,
+    ) -> Result<Response<v1::RecordTranscriptResponse>, Status> {
+        let entered = self.front.enter(&request)?;
+        let jws = request.into_inner().jws;
+        let recorded = self.front.engine.record(entered.caller.actor(), &jws).await;
+        let (digest, decided) = recorded.map_err(|error| self.front.refused(&entered.caller, &error))?;
+        Ok(Response::new(v1::RecordTranscriptResponse { digest: digest.to_string(), index: decided.index }))
+    }
+
     async fn get_daemon(
         &self,
         request: Request<v1::GetDaemonRequest>,

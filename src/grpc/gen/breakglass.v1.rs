@@ -1840,6 +1840,23 @@ pub struct Proposal {
     #[prost(string, tag = "7")]
     pub missing: ::prost::alloc::string::String,
 }
+/// RecordTranscriptRequest carries a transcript.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordTranscriptRequest {
+    /// JWS General JSON, typ `breakglass-transcript+jws`; the payload names the charter in force.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// RecordTranscriptResponse says where it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordTranscriptResponse {
+    /// base64url(SHA-256(transcript)).
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// Index of its entry in the audit log.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
 /// GetDaemonRequest has no parameters yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDaemonRequest {}
@@ -2135,6 +2152,34 @@ pub mod charter_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// RecordTranscript records what was done at a ceremony, under the signatures of all who were present. Reasons:
+        /// TRANSCRIPT_REFUSED, SIGNATURES_MISSING, NOT_PRESENT, TRANSCRIPT_KNOWN, CHARTER_MISMATCH.
+        pub async fn record_transcript(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecordTranscriptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordTranscriptResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/RecordTranscript",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.CharterService", "RecordTranscript"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
         pub async fn get_daemon(
             &mut self,
@@ -2224,6 +2269,15 @@ pub mod charter_service_server {
             request: tonic::Request<super::ListProposalsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        >;
+        /// RecordTranscript records what was done at a ceremony, under the signatures of all who were present. Reasons:
+        /// TRANSCRIPT_REFUSED, SIGNATURES_MISSING, NOT_PRESENT, TRANSCRIPT_KNOWN, CHARTER_MISMATCH.
+        async fn record_transcript(
+            &self,
+            request: tonic::Request<super::RecordTranscriptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordTranscriptResponse>,
             tonic::Status,
         >;
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
@@ -2570,6 +2624,52 @@ pub mod charter_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListProposalsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/RecordTranscript" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecordTranscriptSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::RecordTranscriptRequest>
+                    for RecordTranscriptSvc<T> {
+                        type Response = super::RecordTranscriptResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecordTranscriptRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::record_transcript(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecordTranscriptSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -17,6 +17,7 @@ fn a_day_at_work() {
         one_that_is_waited_for(&world);
         a_requester_signs_with_a_yubikey(&world);
         a_station_goes_on_with_who_stays(&world);
+        super::ceremony::it_has_a_transcript(&world);
         the_log_as_lines(&world);
         let log = world.stop_and_read();
         assert!(!log.contains(&token) && !log.contains("123456"), "neither token nor PIN is in the log");

@@ -6,6 +6,7 @@
     reason = "helpers of tests stand outside test functions, which clippy's exception covers"
 )]
 
+mod ceremony;
 mod day;
 mod lost;
 mod night;
