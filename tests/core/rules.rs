@@ -194,6 +194,33 @@ fn a_quorum_that_grew_old_can_be_renewed() {
     assert_eq!(log.authorization(&id).iat, NOW + 201);
 }
 
+/// Two ways through the formula: the one that is complete and too old does not stand in the way of the other.
+#[test]
+fn a_fresh_way_through_the_formula_is_taken_though_an_old_one_is_complete() {
+    // No custodian asks for anything here, so that two pairs are enough at any time.
+    let mut document = patch(document(), json!({"clients": null}));
+    document["persons"][3]["roles"] = json!(["custodian"]);
+    let pair = |one, other| json!({"threshold": 2, "of": [one, other]});
+    document["profiles"][0]["quorum"] =
+        json!({"threshold": 1, "of": [pair("alice", "bob"), pair("carol", "dave")]});
+    let mut log = Log::new(&charter_of(&document));
+    let id = pending(&mut log);
+    let payload = bytes(&grant(&log.charter()));
+    let early = |device: &str, at| key(device).state(Typ::Approval, &payload, at);
+    log.submit(&payload, early("carol/1", NOW + 1), NOW + 2).unwrap();
+    log.submit(&payload, early("alice/1", NOW + 2), NOW + 3).unwrap();
+    assert_eq!(
+        log.submit(&payload, early("bob/1", NOW + 3), NOW + 200).unwrap().len(),
+        1,
+        "too old to mint on"
+    );
+    let events = log.approve(&id, "dave/1", NOW + 201).unwrap();
+    assert!(matches!(events.last(), Some(Event::IssuanceAuthorized { .. })), "{events:?}");
+    let authorization = log.authorization(&id);
+    let approvals = authorization.approvals.iter().map(|signature| signature.header().kid);
+    assert!(approvals.eq(["carol/1", "dave/1"].map(|device| key(device).kid())));
+}
+
 /// 120 s after the newest approval, and not one more: strict verifiers allow no later `iat` but for skew.
 #[test]
 fn approvals_are_minted_on_for_two_minutes() {

@@ -63,7 +63,7 @@ pub(super) fn is_stale(
     quorum(charter, &permit, approvals, denials, now).is_some_and(|chosen| is_too_old(&chosen, now))
 }
 
-/// The approvals that complete the quorum now, without those that are not needed.
+/// The approvals that complete the quorum now.
 fn quorum(
     charter: &Charter,
     permit: &Permit<'_>,
@@ -72,7 +72,7 @@ fn quorum(
     now: i64,
 ) -> Option<Vec<Signature>> {
     let quorums = charter.quorums(&permit.profile.id)?;
-    smallest(charter, &quorums.approve, counted(charter, permit, approvals, denials, now))
+    choose(charter, &quorums.approve, counted(charter, permit, approvals, denials, now), now)
 }
 
 fn is_too_old(chosen: &[Signature], now: i64) -> bool {
@@ -102,22 +102,22 @@ fn counted(
     approvals.iter().filter(counts).cloned().collect()
 }
 
-/// The approvals without those that are not needed, older ones left out first: a token has no room for more.
-fn smallest(charter: &Charter, quorum: &Quorum, mut signatures: Vec<Signature>) -> Option<Vec<Signature>> {
-    let complete = |signatures: &[Signature]| quorum.satisfied_by(&persons(charter, signatures));
-    if !complete(&signatures) {
-        return None;
-    }
-    signatures.sort_by_key(|signature| (signature.header().iat, signature.header().kid));
-    let mut at = 0;
-    while at < signatures.len() {
-        let without = signatures.remove(at);
-        if !complete(&signatures) {
-            signatures.insert(at, without);
-            at += 1;
-        }
-    }
-    Some(signatures)
+/// Approvals that fill the quorum's seats, each its own: among all ways to do so, one with the newest approval that any has,
+/// and as few as that allows. A token has no room for more, and is minted only while its newest approval is fresh.
+fn choose(
+    charter: &Charter,
+    quorum: &Quorum,
+    mut signatures: Vec<Signature>,
+    now: i64,
+) -> Option<Vec<Signature>> {
+    signatures.sort_by_key(|signature| std::cmp::Reverse((signature.header().iat, signature.header().kid)));
+    let person = |signature: &Signature| charter.holder(&signature.header().kid)?.custodian(now);
+    let persons: Vec<PersonId> = signatures.iter().filter_map(person).collect();
+    let places = quorum.choose(&persons)?;
+    let mut chosen: Vec<Signature> =
+        places.into_iter().filter_map(|place| signatures.get(place).cloned()).collect();
+    chosen.reverse();
+    Some(chosen)
 }
 
 fn newest(signatures: &[Signature]) -> Option<i64> {

@@ -10,6 +10,13 @@ pub(super) fn fills(seats: &[Seat], present: u64) -> bool {
     (0..seats.len()).all(|seat| holders.place(seat, &mut 0))
 }
 
+/// Whether each of these persons can have a seat of his own at the same time.
+pub(super) fn seats_all(seats: &[Seat], persons: u64) -> bool {
+    let mut holders = Holders { seats, present: persons, seat_of: [None; 64] };
+    let taken = (0..seats.len()).filter(|seat| holders.place(*seat, &mut 0)).count();
+    taken == persons.count_ones() as usize
+}
+
 /// The seats that persons of `absent` would have to fill beside those `present`: as few as possible.
 /// `None` if even all of them together are not enough.
 pub(super) fn gaps(seats: &[Seat], present: u64, absent: u64) -> Option<Vec<Seat>> {

@@ -5,6 +5,7 @@
 //! each a list of seats, and a set of people satisfies the formula if for one alternative every seat can be given to
 //! another person (bipartite matching). The limits keep that small: 64 persons are one machine word.
 
+mod choose;
 mod expand;
 mod formula;
 mod matching;

@@ -212,6 +212,22 @@ fn what_is_missing_in_words() {
     assert_eq!(either.missing(&set("")), "alice and bob; or two of security");
 }
 
+/// Two alternatives of two: what completes the one that is old does not hide the other, which is fresh.
+#[test]
+fn the_choice_holds_the_best_candidate_that_fits() {
+    let either = quorum(json!({"threshold": 1, "of": [
+        {"threshold": 2, "of": ["alice", "bob"]}, {"threshold": 2, "of": ["carol", "dave"]}]}))
+    .unwrap();
+    let choose = |ids: &str| {
+        let candidates: Vec<PersonId> = ids.split_whitespace().map(person).collect();
+        either.choose(&candidates)
+    };
+    assert_eq!(choose("dave bob alice carol"), Some(vec![0, 3]));
+    assert_eq!(choose("mallory dave bob alice"), Some(vec![2, 3]));
+    assert_eq!(choose("alice alice dave"), None, "nobody counts twice");
+    assert_eq!(choose(""), None);
+}
+
 // --- reference ------------------------------------------------------------------------------------------------------
 
 const NAMES: [&str; 6] = ["p0", "p1", "p2", "p3", "p4", "p5"];
@@ -288,6 +304,30 @@ proptest! {
             Err(QuorumError::ThresholdTooHigh { .. } | QuorumError::EmptyList { .. }) => {}
             Err(other) => prop_assert!(false, "{other}"),
         }
+    }
+
+    /// The choice against all sets that exactly satisfy the formula.
+    #[test]
+    fn the_choice_is_the_best_of_all(
+        formula in any_formula(),
+        groups in any_groups(),
+        order in Just([0, 1, 2, 3, 4, 5]).prop_shuffle(),
+        count in 0..=6_usize,
+    ) {
+        let reference = solutions(&formula, &groups);
+        let Ok(quorum) = Quorum::new(formula, &groups) else { return Ok(()) };
+        let candidates: Vec<PersonId> = order[..count].iter().map(|index| person(NAMES[*index])).collect();
+        let present = candidates.iter().fold(0, |bits, person| bits | bit(person));
+        let places = |used: u32| (0..count).filter(|place| bit(&candidates[*place]) & used != 0).collect::<Vec<_>>();
+        let possible = reference.iter().filter(|used| **used & !present == 0).map(|used| places(*used));
+        // The best of each first, then how many there are, then the others in their order.
+        let best = possible.min_by_key(|places| (places[0], places.len(), places.clone()));
+        let chosen = quorum.choose(&candidates);
+        prop_assert_eq!(chosen.is_some(), best.is_some());
+        let (Some(chosen), Some(best)) = (chosen, best) else { return Ok(()) };
+        let used = chosen.iter().fold(0, |bits, place| bits | bit(&candidates[*place]));
+        prop_assert!(reference.contains(&used), "{:?} fill one way through the formula", chosen);
+        prop_assert_eq!((chosen[0], chosen.len()), (best[0], best.len()));
     }
 
     #[test]
