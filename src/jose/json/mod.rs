@@ -5,6 +5,8 @@
 //! NFC text without control, format, private or unassigned characters.
 
 mod scan;
+mod serializer;
+mod write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,10 +21,7 @@ pub const MAX_DEPTH: usize = 32;
 /// # Errors
 /// [`JoseError::Serialize`] for what is no JSON; the errors of [`parse`] for what no reader would take.
 pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JoseError> {
-    let bytes = serde_json_canonicalizer::to_vec(value)
-        .map_err(|error| JoseError::Serialize { detail: error.to_string() })?;
-    scan::check(&bytes)?;
-    Ok(bytes)
+    write::to_vec(value)
 }
 
 /// Reads a value of at most `max` bytes. `T` denies unknown fields itself.
@@ -33,8 +32,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, JoseErr
     if bytes.len() > max {
         return Err(JoseError::TooLong { limit: max, actual: bytes.len() });
     }
-    scan::check(bytes)?;
-    serde_json::from_slice(bytes)
+    serde_json::from_str(scan::check(bytes)?)
         .map_err(|error| JoseError::JsonShape { detail: super::error::excerpt(&error.to_string()) })
 }
 

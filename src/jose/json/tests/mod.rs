@@ -1,4 +1,7 @@
-//! The scanner against the canonicaliser, which was written by others.
+//! Writer and reader, each by examples and against the reference.
+
+mod reference;
+mod typed;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -93,7 +96,13 @@ fn does_not_write_what_it_would_not_read() {
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
-    let text = prop_oneof!["[a-c\"\\\\éÅ]{0,3}", any::<String>(), "[\u{1f600}\u{ff21}\u{d7ff}a]{0,3}"];
+    let text = prop_oneof![
+        // What stands before and after a quote in ASCII, and what is written with an escape.
+        "[ !\"#a-c\\\\\u{1}\n\u{7f}éÅ]{0,3}",
+        "[ -~]{0,70}",
+        any::<String>(),
+        "[\u{1f600}\u{ff21}\u{d7ff}a]{0,3}",
+    ];
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -110,17 +119,52 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-proptest! {
-    /// Whatever the scanner accepts canonicalises back to itself, from any bytes near valid JSON.
-    #[test]
-    fn accepted_means_canonical(value in any_value(), cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut text = serde_json::to_vec(&value).unwrap();
-        for _ in 0..2 {
-            if let Ok(read) = parse::<Value>(&text, usize::MAX) {
-                prop_assert_eq!(serde_json_canonicalizer::to_vec(&read).unwrap(), text.clone());
-            }
-            let at = cut.index(text.len());
+/// Text near canonical JSON: written from a value, one byte changed here or there.
+fn near_canonical() -> impl Strategy<Value = Vec<u8>> {
+    let change = (
+        any::<prop::sample::Index>(),
+        prop_oneof![any::<u8>(), prop::sample::select(&b"\"\\{}[]:,- 01eE."[..])],
+    );
+    (any_value(), prop::collection::vec(change, 0..3)).prop_map(|(value, changes)| {
+        let mut text = reference::canonical(&value).unwrap_or_else(|_| serde_json::to_vec(&value).unwrap());
+        for (at, byte) in changes {
+            let at = at.index(text.len());
             text[at] = byte;
+        }
+        text
+    })
+}
+
+proptest! {
+    /// The writer does what the reference does, to the byte and to the fault that is named.
+    #[test]
+    fn writes_what_the_reference_writes(value in any_value()) {
+        prop_assert_eq!(canonical(&value), reference::canonical(&value));
+    }
+
+    /// So does the reader, on texts that are canonical or nearly so.
+    #[test]
+    fn reads_what_the_reference_reads(text in near_canonical()) {
+        prop_assert_eq!(parse::<Value>(&text, usize::MAX), reference::parse(&text));
+    }
+
+    /// And on texts of which it sees many bytes at a time: a fault is found wherever it stands.
+    #[test]
+    fn no_byte_of_a_long_text_is_passed_over(
+        length in 0usize..140, at in any::<prop::sample::Index>(), other in any::<char>(),
+    ) {
+        let mut inside = "x".repeat(length);
+        inside.insert(at.index(length + 1), other);
+        let text = format!("[\"{inside}\",1]");
+        prop_assert_eq!(parse::<Value>(text.as_bytes(), usize::MAX), reference::parse(text.as_bytes()));
+        prop_assert_eq!(canonical(&inside), reference::canonical(&inside));
+    }
+
+    /// Whatever the reader accepts canonicalises back to itself.
+    #[test]
+    fn accepted_means_canonical(text in near_canonical()) {
+        if let Ok(read) = parse::<Value>(&text, usize::MAX) {
+            prop_assert_eq!(serde_json_canonicalizer::to_vec(&read).unwrap(), text);
         }
     }
 
