@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::Init;
+use super::{Init, process};
 use crate::{
     config::DaemonConfig,
     domain::{
         charter::{Charter, MAX_CHARTER_BYTES},
+        event::{Entry, Event},
         evidence::Evidence,
     },
     engine::{self, SystemClock},
-    jose::GeneralJws,
+    jose::{Digest, GeneralJws},
     store::{SqliteStore, StoreError, StoreOptions},
 };
 
@@ -33,7 +34,13 @@ pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Resu
     };
     let instance = format!("{}.init", config.id).parse()?;
     let store = match SqliteStore::create(&config.log_path(), StoreOptions::default()).await {
-        Err(StoreError::Exists(path)) => empty(path).await?,
+        Err(StoreError::Exists(path)) => {
+            let Some(store) = existing(path, arguments.digest).await? else {
+                process::print_line(&format!("charter {} is in force already", arguments.digest));
+                return Ok(());
+            };
+            store
+        }
         created => created?,
     };
     let adopted = engine::initialise(&store, &SystemClock::default(), instance, charter, evidence).await;
@@ -43,7 +50,7 @@ pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Resu
         let _ = std::fs::remove_file(config.log_path());
         return Err(error).context("the charter was not adopted, and no log was created");
     }
-    super::process::print_line(&format!(
+    process::print_line(&format!(
         "charter {} is in force; the log is {}",
         arguments.digest,
         config.log_path().display()
@@ -51,12 +58,26 @@ pub(super) async fn run(config: &DaemonConfig, arguments: &Init) -> anyhow::Resu
     Ok(())
 }
 
-/// A log without entries, as a run that was interrupted leaves it.
-async fn empty(path: PathBuf) -> anyhow::Result<SqliteStore> {
+/// A log that is there: to be initialised if a run that was interrupted left it empty, `None` if it begins with this very
+/// charter.
+async fn existing(path: PathBuf, digest: Digest) -> anyhow::Result<Option<SqliteStore>> {
     let store = SqliteStore::open(&path, StoreOptions::default()).await?;
     if store.size() == 0 {
-        return Ok(store);
+        return Ok(Some(store));
     }
+    let begun = first_charter(&store).await;
     store.close().await;
-    Err(StoreError::Exists(path).into())
+    if begun? == Some(digest) { Ok(None) } else { Err(StoreError::Exists(path).into()) }
+}
+
+async fn first_charter(store: &SqliteStore) -> anyhow::Result<Option<Digest>> {
+    let mut batches = store.read(0..store.size());
+    while let Some(batch) = batches.next().await? {
+        for bytes in batch {
+            if let Event::CharterAdopted { charter } = Entry::parse(&bytes)?.event {
+                return Ok(Some(Digest::of(&charter.payload)));
+            }
+        }
+    }
+    Ok(None)
 }

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod ceremonies;
 mod charter;
 mod config;
 mod help;
