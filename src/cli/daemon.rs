@@ -13,8 +13,9 @@ use tokio::runtime::Runtime;
 use super::{exit::Problem, id::IdArg, text};
 use crate::{
     client::{Channel, ClientError, Dial},
-    domain::id::RequestId,
+    domain::{charter::MAX_CHARTER_BYTES, id::RequestId},
     grpc::v1,
+    jose::GeneralJws,
 };
 
 /// How long a daemon that went away is waited for: a restart takes seconds.
@@ -187,6 +188,45 @@ impl Daemon {
     pub(crate) fn record(&self, jws: Vec<u8>) -> Result<u64, ClientError> {
         let request = v1::RecordTranscriptRequest { jws };
         Ok(self.call(self.channel.charter().record_transcript(request))?.index)
+    }
+
+    /// The versions from this one on, in order; nothing of them is verified.
+    pub(crate) fn charters(&self, first: u64) -> Result<Vec<GeneralJws>> {
+        let newest = self.describe()?.charter_version;
+        let (mut statements, mut next) = (Vec::new(), first);
+        while next != 0 && next <= newest {
+            let request = v1::ListChartersRequest { first_version: next };
+            let page = self.call(self.channel.charter().list_charters(request))?;
+            for charter in page.charters {
+                let statement = GeneralJws::parse(&charter.jws, MAX_CHARTER_BYTES);
+                statements.push(statement.context("the daemon sent something that is no charter")?);
+            }
+            next = page.next_version;
+        }
+        Ok(statements)
+    }
+
+    /// Proposes a charter; the proposal, or none if it is in force now.
+    pub(crate) fn propose(
+        &self,
+        jws: Vec<u8>,
+        evidence: Vec<v1::Evidence>,
+    ) -> Result<Option<v1::Proposal>, ClientError> {
+        let request = v1::ProposeCharterRequest { jws, evidence };
+        Ok(self.call(self.channel.charter().propose_charter(request))?.proposal)
+    }
+
+    /// Adds signatures to a proposed charter; the proposal, or none if it is in force now.
+    pub(crate) fn sign_charter(&self, jws: Vec<u8>) -> Result<Option<v1::Proposal>, ClientError> {
+        Ok(self.call(self.channel.charter().sign_charter(v1::SignCharterRequest { jws }))?.proposal)
+    }
+
+    pub(crate) fn retract(&self, jws: Vec<u8>) -> Result<(), ClientError> {
+        self.call(self.channel.charter().retract_charter(v1::RetractCharterRequest { jws })).map(drop)
+    }
+
+    pub(crate) fn proposals(&self) -> Result<Vec<v1::Proposal>, ClientError> {
+        Ok(self.call(self.channel.charter().list_proposals(v1::ListProposalsRequest {}))?.proposals)
     }
 
     pub(crate) fn describe(&self) -> Result<v1::GetDaemonResponse, ClientError> {

@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 
 use crate::{
     client::ClientError,
-    config::client::ConfigError,
+    config::{chain::ChainError, client::ConfigError},
     domain::{
         attestation::AttestationError,
         charter::{CharterError, NotPermitted},
@@ -109,6 +109,10 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
         // A charter that is not the pinned one is no slip of the pen.
         let is_charter = matches!(error, ConfigError::Charter { .. });
+        return found(if is_charter { Exit::Unverified } else { Exit::Usage }, error.reason());
+    }
+    if let Some(error) = cause.downcast_ref::<ChainError>() {
+        let is_charter = matches!(error, ChainError::Shape { .. });
         return found(if is_charter { Exit::Unverified } else { Exit::Usage }, error.reason());
     }
     if let Some(error) = cause.downcast_ref::<PivError>() {

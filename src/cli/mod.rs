@@ -94,7 +94,8 @@ the same for everybody who looks at it: compare them by voice.
 The configuration:
   daemon = \"https://127.0.0.1:8443\"     the daemon's gRPC; its key is pinned by the charter
   genesis = \"...\"                       the digest of the first charter, read aloud at its ceremony
-  charter = \"charter.json\"              the signed charter; paths are relative to the configuration
+  charter = \"charter.json\"              the signed charter, or the chain that charter pull writes;
+                                        paths are relative to the configuration
   key = \"alice.key.pem\"                 from breakglass key new; readable by you alone
   certificate = \"alice.cert.pem\"
   state_dir = \"state\"                   where keys of your requests are kept
@@ -121,7 +122,7 @@ enum Command {
     /// Check, export and prove the audit log
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Draft, sign and read the charter: the rules
+    /// Draft, propose, sign and read the charter: the rules
     #[command(subcommand)]
     Charter(charter::Command),
     /// Keep, sign, record and print the transcript of a ceremony

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{daemon::Daemon, exit::Problem, statement::FileKey};
+use super::{clock, daemon::Daemon, exit::Problem, files, statement::FileKey};
 use crate::{
     client::Dial,
     config::client::ClientConfig,
-    domain::charter::{Charter, Holder},
+    domain::charter::{Charter, Holder, Seen},
     grpc::tls::Identity,
 };
 
@@ -21,11 +21,23 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Reads the configuration, and verifies the charter that it pins.
+    /// Reads the configuration, and follows the chain of charters from the genesis that it pins.
     pub(crate) fn load(given: Option<&Path>) -> Result<Self> {
         let config = config(given)?;
-        let charter = config.charter()?;
-        Ok(Self { config, charter })
+        let place = config.state_dir.join(format!("charter-{}.json", config.genesis));
+        let seen: Option<Seen> = if place.exists() {
+            Some(files::read_json(&place, "what this program remembers of the charters it has seen")?)
+        } else {
+            None
+        };
+        let follower = config.follow(seen, clock::now())?;
+        let now_seen = follower.memory().seen;
+        if now_seen != seen && follower.newest().document().version > 1 {
+            // From here on no older chain is believed here any more.
+            files::private_folder(&config.state_dir)?;
+            files::write_json(&place, &now_seen)?;
+        }
+        Ok(Self { charter: follower.newest().clone(), config })
     }
 
     /// The own file key.

@@ -12,12 +12,13 @@ use std::{
 
 use serde::Deserialize;
 
+use super::chain::{self, ChainError};
 use crate::{
     domain::{
-        charter::{Charter, CharterError, MAX_CHARTER_BYTES},
+        charter::{CharterError, Follower, Memory, Seen},
         id::Audience,
     },
-    jose::{Digest, GeneralJws},
+    jose::Digest,
 };
 
 /// Where requests' keys are kept unless the file says otherwise, relative to it.
@@ -108,6 +109,8 @@ struct Raw {
     daemon: Option<String>,
     genesis: Digest,
     charter: PathBuf,
+    #[serde(default)]
+    minimum_version: u32,
     key: Option<PathBuf>,
     certificate: Option<PathBuf>,
     state_dir: Option<PathBuf>,
@@ -133,8 +136,10 @@ pub struct ClientConfig {
     pub path: PathBuf,
     /// The pinned digest of charter version 1.
     pub genesis: Digest,
-    /// Where the signed charter is.
+    /// Where the signed charter is, or the chain up to the newest one held.
     pub charter: PathBuf,
+    /// The lowest version that is believed, for a client that is installed late.
+    pub minimum_version: u32,
     /// Where keys of requests are kept.
     pub state_dir: PathBuf,
     /// Defaults of verification.
@@ -165,6 +170,7 @@ impl ClientConfig {
             path: path.to_owned(),
             genesis: raw.genesis,
             charter: beside(raw.charter),
+            minimum_version: raw.minimum_version,
             state_dir: beside(raw.state_dir.unwrap_or_else(|| STATE_DIR.into())),
             verify: raw.verify,
             daemon,
@@ -196,13 +202,16 @@ impl ClientConfig {
         self.certificate.as_deref().ok_or_else(|| self.lacks("certificate"))
     }
 
-    /// The charter, verified against the pinned digest each time it is used.
-    pub fn charter(&self) -> Result<Charter, ConfigError> {
-        let bytes = read(&self.charter)?;
+    /// The chain of charters held, verified from the pinned digest each time it is used, and never older than what was
+    /// `seen`. `now`: Unix seconds.
+    pub fn follow(&self, seen: Option<Seen>, now: i64) -> Result<Follower, ConfigError> {
         let refused = |source| ConfigError::Charter { path: self.charter.clone(), source };
-        let statement =
-            GeneralJws::parse(&bytes, MAX_CHARTER_BYTES).map_err(|error| refused(error.into()))?;
-        Charter::genesis(statement, self.genesis).map_err(refused)
+        let chain = chain::read(&self.charter).map_err(|error| match error {
+            ChainError::Read { path, source } => ConfigError::Read { path, source },
+            ChainError::Shape { source, .. } => refused(source),
+        })?;
+        let memory = Memory { genesis: self.genesis, minimum_version: self.minimum_version, seen };
+        Follower::start(memory, chain, now).map_err(refused)
     }
 
     fn lacks(&self, key: &'static str) -> ConfigError {

@@ -1,5 +1,6 @@
 //! Configuration: raw TOML, parsed once into validated structs.
 
+pub mod chain;
 pub mod client;
 mod daemon;
 

@@ -137,10 +137,10 @@ impl State {
         let charter = self.charter().ok_or("no charter is in force")?;
         let proposal =
             Proposal::recorded(charter, statement.clone(), at).ok_or("the charter in it may not follow")?;
-        match self.proposals.insert(proposal.rules().digest(), proposal) {
-            None => Ok(()),
-            Some(_) => Err("the charter in it is proposed already"),
+        if self.proposals.insert(proposal.rules().digest(), proposal).is_some() {
+            return Err("the charter in it is proposed already");
         }
+        Ok(())
     }
 
     fn record(&mut self, statement: &GeneralJws) -> Result<(), &'static str> {

@@ -17,9 +17,11 @@
 mod attestation;
 mod chain;
 mod charter;
+mod difference;
 mod kit;
 mod lessons;
 mod model;
+mod reference;
 mod replay;
 mod rules;
 mod size;

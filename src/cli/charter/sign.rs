@@ -21,16 +21,19 @@ use crate::{
 
 /// Sign a charter with your YubiKey, after reading it
 ///
-/// Shows the charter in plain words with its twelve words, asks, and adds your signature to the signed charter
-/// (charter.json beside the payload). Compare the twelve words with the other custodians by voice before you touch.
+/// A first version is shown in plain words with its twelve words, and your signature is added to the signed charter
+/// (charter.json beside the payload). Of a later version you are shown what it changes, and what of that makes it weaker;
+/// given its ID, it is fetched from the daemon, and your signature goes there. Compare the twelve words with the other
+/// custodians by voice before you touch.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   breakglass charter sign charter.payload.json --serial 12345678
-  breakglass charter sign charter.json            (a charter that others have signed already)")]
+  breakglass charter sign charter.json            (a charter that others have signed already)
+  breakglass charter sign 3fz0Xq --serial 12345678        (one that is proposed at the daemon)")]
 pub(crate) struct Args {
-    /// The charter's payload, or the charter as others have signed it
-    #[arg(value_name = "FILE")]
+    /// The charter's payload, the charter as others have signed it, or the id of a proposed one
+    #[arg(value_name = "FILE|ID")]
     file: PathBuf,
     /// Where the signed charter is kept [default: charter.json beside FILE]
     #[arg(long, value_name = "FILE")]
@@ -40,7 +43,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
+    if !args.file.exists()
+        && let Some(id) = args.file.to_str().and_then(|text| text.parse().ok())
+    {
+        return super::consent::online(&id, &args.device, session);
+    }
     let loaded = super::load(&args.file)?;
+    if loaded.rules.document().version > 1 {
+        return super::consent::by_file(&loaded, &target(args, &loaded), &args.device, session);
+    }
     let rules = &loaded.rules;
     args.device.check(rules)?;
     let out = target(args, &loaded);

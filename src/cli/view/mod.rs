@@ -3,6 +3,7 @@
 //! Pure functions of verified values and of a time; each is pinned by a snapshot.
 
 pub(crate) mod charter;
+pub(crate) mod difference;
 pub(crate) mod grant;
 pub(crate) mod request;
 pub(crate) mod token;

@@ -70,6 +70,18 @@ pub enum Role {
     Requester,
 }
 
+impl Role {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auditor => "auditor",
+            Self::Custodian => "custodian",
+            Self::Requester => "requester",
+        }
+    }
+}
+
 /// From when until when somebody's record counts, Unix seconds; absent sides are open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

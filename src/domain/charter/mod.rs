@@ -8,6 +8,7 @@
 mod availability;
 mod chain;
 mod check;
+mod difference;
 mod document;
 mod error;
 mod holders;
@@ -22,6 +23,7 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 pub use chain::{Follower, Memory, Seen, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
+pub use difference::{Change, difference};
 pub use document::{
     AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person,
     Profile, RequesterKey, Role, Term,

@@ -11,6 +11,7 @@ mod day;
 mod lost;
 mod night;
 mod pty;
+mod rules;
 mod terminal;
 mod world;
 mod yubikey;

@@ -31,6 +31,7 @@ fn a_night_on_call() {
         requests_that_end(&world);
         tokens_that_do_not_verify(&world, &issued);
         a_station_serves_one_after_the_other(&world, stack);
+        super::rules::change(&world, stack);
         the_log_is_right_and_a_forged_one_is_not(&world);
         without_a_daemon(&mut world);
     });

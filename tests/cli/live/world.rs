@@ -129,6 +129,11 @@ impl World {
         world
     }
 
+    /// The certificate that all the keys' attestations lead to.
+    pub fn root(&self) -> String {
+        self.root.to_str().unwrap().to_owned()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
