@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -31,7 +30,6 @@ use testkit::wait_for;
 use crate::{
     client::{Client, wait},
     daemon::Daemon,
-    faults::token_dir,
     kit,
     wish::Wish,
     world::{DEADLINE, World},
@@ -299,14 +297,13 @@ fn signed_after_the_next_start(end: impl FnOnce(Daemon)) {
     let wish = world.wish(json!({"ttl": 300}));
     wish.file(&client).unwrap();
     wish.approve(&client, "alice/1").unwrap();
-    let (here, away) = (token_dir(&world, "issuing"), world.path("away"));
-    fs::rename(&here, &away).unwrap();
+    let token = world.hsm.take_away("issuing");
     assert_eq!(wish.approve(&client, "bob/1").unwrap().state(), RequestState::Authorized);
     end(daemon);
     let before = world.entries();
     let (index, iat, _) = Ledger::of(&before).authorized[&wish.id()];
     assert_eq!(index, before.len() - 1, "the authorization is the last that happened");
-    fs::rename(&away, &here).unwrap();
+    token.bring_back();
 
     let later = crate::world::now() + 1;
     wait_for("another second to begin", DEADLINE, || (crate::world::now() > later).then_some(()));
@@ -331,7 +328,7 @@ fn what_is_authorized_and_never_signed_fails_when_it_would_have_expired() {
     let wish = world.wish(json!({"ttl": 1}));
     wish.file(&client).unwrap();
     wish.approve(&client, "alice/1").unwrap();
-    fs::rename(token_dir(&world, "issuing"), world.path("away")).unwrap();
+    let _token = world.hsm.take_away("issuing");
     wish.approve(&client, "bob/1").unwrap();
     let failed = wait_for("the request to fail", DEADLINE, || {
         let request = client.get(&wish.id().to_string()).unwrap();

@@ -20,16 +20,6 @@ use crate::{
     world::{DEADLINE, World},
 };
 
-/// The directory of the `hsm_token` with this label, as `SoftHSM` keeps it.
-pub fn token_dir(world: &World, label: &str) -> PathBuf {
-    let mut tokens = fs::read_dir(world.hsm.tokens()).unwrap().map(|entry| entry.unwrap().path());
-    let holds = |path: &PathBuf| {
-        let object = fs::read(path.join("token.object")).unwrap();
-        object.windows(label.len()).any(|window| window == label.as_bytes())
-    };
-    tokens.find(holds).unwrap()
-}
-
 #[test]
 fn an_hsm_that_goes_away_holds_a_request_up_and_one_that_comes_back_issues_it() {
     let world = World::new();
@@ -38,8 +28,7 @@ fn an_hsm_that_goes_away_holds_a_request_up_and_one_that_comes_back_issues_it() 
     let wish = world.wish(json!({"ttl": 300}));
     wish.file(&client).unwrap();
     wish.approve(&client, "alice/1").unwrap();
-    let (here, away) = (token_dir(&world, "issuing"), world.path("away"));
-    fs::rename(&here, &away).unwrap();
+    let token = world.hsm.take_away("issuing");
 
     assert_eq!(wish.approve(&client, "bob/1").unwrap().state(), RequestState::Authorized);
     let error = client.redeem(&wish.statement("erin/file", Typ::Redeem), 1500).unwrap_err();
@@ -55,7 +44,7 @@ fn an_hsm_that_goes_away_holds_a_request_up_and_one_that_comes_back_issues_it() 
     waiting.file(&client).unwrap();
     let authorized = client.entries().unwrap();
 
-    fs::rename(&away, &here).unwrap();
+    token.bring_back();
     let jwt = wish.redeem(&client).unwrap();
     let claims = world.verify(&jwt).unwrap().claims;
     let index = usize::try_from(claims.breakglass.log.index).unwrap();
@@ -102,8 +91,7 @@ fn sigterm_lets_calls_finish_and_leaves_a_whole_log() {
                 match wish.file(&client).and_then(|_| wish.withdraw(&client)) {
                     Ok(_) => filed.push(wish.id().to_string()),
                     Err(error) => {
-                        let expected = ["STOPPING", "TRANSPORT", "SERVER_UNREACHABLE"];
-                        assert!(expected.contains(&error.reason.as_str()), "{error:?}");
+                        assert!(error.is_uncertain() || error.is_unreachable(), "{error:?}");
                         return filed;
                     }
                 }
@@ -137,12 +125,11 @@ fn promise_4_a_log_key_that_goes_away_holds_a_request_up() {
     let wish = world.wish(json!({"ttl": 300}));
     wish.file(&client).unwrap();
     wish.approve(&client, "alice/1").unwrap();
-    let (here, away) = (token_dir(&world, "log"), world.path("away"));
-    fs::rename(&here, &away).unwrap();
+    let token = world.hsm.take_away("log");
     assert_eq!(wish.approve(&client, "bob/1").unwrap().state(), RequestState::Authorized);
     let error = client.redeem(&wish.statement("erin/file", Typ::Redeem), 1500).unwrap_err();
     assert_eq!(error.reason, "NOT_ISSUED_YET");
-    fs::rename(&away, &here).unwrap();
+    token.bring_back();
     world.verify(&wish.redeem(&client).unwrap()).unwrap();
     assert!(daemon.stop().success());
 }

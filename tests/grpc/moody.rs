@@ -81,6 +81,7 @@ async fn setback(world: &World, id: &str, reason: &str) -> v1::Failure {
     let (engine, request) = (&world.running.engine, id.parse().unwrap());
     let known = async {
         while engine.setback(&request).is_none_or(|setback| setback.reason != reason) {
+            // An attempt that fails is no event, so it is asked for again.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -8,15 +8,10 @@ use virtual_yubikey::{CardSpec, TouchMode, Version};
 
 /// Waits until exactly these keys are found.
 pub(crate) fn wait_for(serials: &[u32]) {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    testkit::wait_for(&format!("exactly {serials:?}"), DEADLINE, || {
         let found: Vec<u32> = devices().unwrap().iter().map(|device| device.serial.0).collect();
-        if found == serials {
-            return;
-        }
-        assert!(Instant::now() < deadline, "found {found:?}, not {serials:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        (found == serials).then_some(())
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod wait;
 pub use child::in_child;
 pub use port::free_port;
 pub use process::Process;
-pub use softhsm::{SOFTHSM_MODULE, SoftHsm};
+pub use softhsm::{Away, SOFTHSM_MODULE, SoftHsm};
 pub use swtpm::{Swtpm, TPM2_MODULE};
 pub use wait::wait_for;
 

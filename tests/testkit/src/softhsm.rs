@@ -11,6 +11,24 @@ use crate::temp_dir;
 /// Where Debian and Ubuntu install the module.
 pub const SOFTHSM_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
+/// A token that is not there for a while, as after a cable was pulled.
+#[derive(Debug)]
+#[must_use = "a token comes back only when it is asked to"]
+pub struct Away {
+    here: PathBuf,
+    away: PathBuf,
+}
+
+impl Away {
+    /// Puts the token back as it was.
+    ///
+    /// # Panics
+    /// If something else stands in its place.
+    pub fn bring_back(self) {
+        fs::rename(self.away, self.here).expect("the token's place");
+    }
+}
+
 /// A private `SoftHSM` directory. Give [`SoftHsm::env`] to each process that shall see it.
 #[derive(Debug)]
 pub struct SoftHsm {
@@ -65,6 +83,22 @@ impl SoftHsm {
     #[must_use]
     pub fn tokens(&self) -> PathBuf {
         self.dir.join("tokens")
+    }
+
+    /// Takes the token with this label away.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn take_away(&self, label: &str) -> Away {
+        let holds = |path: &PathBuf| {
+            let object = fs::read(path.join("token.object")).unwrap_or_default();
+            object.windows(label.len()).any(|window| window == label.as_bytes())
+        };
+        let mut tokens = fs::read_dir(self.tokens()).expect("the tokens").flatten().map(|entry| entry.path());
+        let here = tokens.find(holds).expect("a token with this label");
+        let away = self.dir.join(format!("{label} is away"));
+        fs::rename(&here, &away).expect("the token's directory");
+        Away { here, away }
     }
 
     /// Path of the configuration.

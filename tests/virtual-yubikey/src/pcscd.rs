@@ -74,6 +74,7 @@ impl Pcscd {
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
                 return Err(StackError::NotReady { seen, cards, log });
             }
+            // The service tells nobody when it is ready: asking again is all that one can do.
             std::thread::sleep(POLL);
         }
     }

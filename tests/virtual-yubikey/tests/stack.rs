@@ -73,6 +73,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < deadline, "{what}");
+        // Processes that end tell only their parents: asking again is all that others can do.
         std::thread::sleep(Duration::from_millis(10));
     }
 }
