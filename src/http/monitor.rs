@@ -25,6 +25,11 @@ use crate::{
     telemetry::{Canary, Device, Metrics},
 };
 
+/// Seconds before its end at which a charter's successor is due.
+const EXPIRY_NOTICE: i64 = 14 * 86_400;
+/// How often that is said.
+const EXPIRY_EVERY: Duration = Duration::from_hours(6);
+
 /// Watches until it is dropped.
 pub(super) async fn run(
     engine: Engine,
@@ -39,7 +44,26 @@ pub(super) async fn run(
         examine(&engine, &metrics, &settings, Device::Log),
         writable(&engine, &settings, &log_fault),
         publish(&engine, &settings, &published),
+        expiry(&engine),
     );
+}
+
+/// Says it in good time, and again and again, when the charter is about to expire: after that only a new one helps.
+async fn expiry(engine: &Engine) {
+    loop {
+        let now = engine.now().seconds();
+        let left = engine.read(|state| state.charter().map(|charter| charter.document().expires_at - now));
+        match left {
+            Some(left) if left <= 0 => {
+                tracing::error!("the charter has expired: nothing is decided but a new charter");
+            }
+            Some(left) if left < EXPIRY_NOTICE => {
+                tracing::warn!(days = left / 86_400, "the charter is about to expire: its successor is due");
+            }
+            _ => {}
+        }
+        tokio::time::sleep(EXPIRY_EVERY).await;
+    }
 }
 
 /// Counts what is issued, and how long it took.

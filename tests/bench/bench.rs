@@ -17,6 +17,7 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "figures of a benchmark do not need 53 bits")]
 
+mod chain;
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "of the end-to-end tests' client only the runtime and the keys are of use here")]
 mod client;
@@ -66,6 +67,9 @@ fn main() {
     report.figure("fsync_ms", fsync.to_json());
     let crypto = crypto::measure();
     report.figure("crypto_us", crypto.to_json());
+
+    eprintln!("a chain of charters");
+    report.chain(chain::measure());
 
     eprintln!("whole flows through the daemon");
     let flows = flows::measure(&world, &carriers, seconds);

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    chain,
     crypto::Crypto,
     flows::Flows,
     log::{Appends, Long},
@@ -104,6 +105,12 @@ impl Report {
         );
         self.at_least("whole flows over raw C_Sign, per second", 0.15, per_raw, "");
         self.at_most("idle memory (PSS)", 15.0, flows.idle_pss, " MiB");
+    }
+
+    pub fn chain(&mut self, took: std::time::Duration) {
+        let seconds = took.as_secs_f64();
+        self.figure("charter_chain_s", json!(round(seconds)));
+        self.at_most(&format!("following {} versions of a charter", chain::VERSIONS), 1.0, seconds, " s");
     }
 
     pub fn appends(&mut self, appends: &Appends) {

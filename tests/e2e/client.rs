@@ -116,6 +116,36 @@ impl Client {
         Ok(String::from_utf8(answer.into_inner().checkpoint).unwrap())
     }
 
+    /// The proposal, or none if the charter is in force now.
+    pub fn propose(&self, jws: &GeneralJws) -> Called<Option<v1::Proposal>> {
+        let message = v1::ProposeCharterRequest { jws: jws.to_json(), evidence: Vec::new() };
+        Ok(wait(self.channel.charter().propose_charter(message))?.into_inner().proposal)
+    }
+
+    /// The same.
+    pub fn sign_charter(&self, jws: &GeneralJws) -> Called<Option<v1::Proposal>> {
+        let message = v1::SignCharterRequest { jws: jws.to_json() };
+        Ok(wait(self.channel.charter().sign_charter(message))?.into_inner().proposal)
+    }
+
+    pub fn retract_charter(&self, jws: &GeneralJws) -> Called<()> {
+        let message = v1::RetractCharterRequest { jws: jws.to_json() };
+        Ok(wait(self.channel.charter().retract_charter(message)).map(drop)?)
+    }
+
+    pub fn proposals(&self) -> Called<Vec<v1::Proposal>> {
+        let answer = wait(self.channel.charter().list_proposals(v1::ListProposalsRequest {}))?;
+        Ok(answer.into_inner().proposals)
+    }
+
+    /// Every version, as the daemon sends it.
+    pub fn charters(&self) -> Called<Vec<GeneralJws>> {
+        let message = v1::ListChartersRequest { first_version: 0 };
+        let answer = wait(self.channel.charter().list_charters(message))?.into_inner();
+        assert_eq!(answer.next_version, 0);
+        Ok(answer.charters.iter().map(|charter| GeneralJws::parse(&charter.jws, 60_000).unwrap()).collect())
+    }
+
     pub fn daemon(&self) -> Called<v1::GetDaemonResponse> {
         Ok(wait(self.channel.charter().get_daemon(v1::GetDaemonRequest {}))?.into_inner())
     }

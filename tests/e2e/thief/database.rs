@@ -24,15 +24,15 @@ use crate::{
 };
 
 /// Hashes and all that was signed over them: the daemon makes new ones.
-const FORGET: &str = "DELETE FROM node; DELETE FROM checkpoint; DELETE FROM snapshot;";
-const UNLOCK: &str = "DROP TRIGGER entry_is_final; DROP TRIGGER entry_is_kept;";
+pub const FORGET: &str = "DELETE FROM node; DELETE FROM checkpoint; DELETE FROM snapshot;";
+pub const UNLOCK: &str = "DROP TRIGGER entry_is_final; DROP TRIGGER entry_is_kept;";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// SQL that appends an event as if the daemon had decided it.
-fn insert(entries: &[Vec<u8>], offset: usize, event: Event) -> String {
+pub fn insert(entries: &[Vec<u8>], offset: usize, event: Event) -> String {
     let last = Entry::parse(entries.last().unwrap()).unwrap();
     let instance = "d1.thief".parse().unwrap();
     let entry = Entry {
@@ -69,7 +69,7 @@ fn scene() -> (World, Wish, Vec<Vec<u8>>) {
 
 /// The daemon does not start on this log, and says why.
 #[track_caller]
-fn refuses_to_start(world: &World, expected: &str) {
+pub fn refuses_to_start(world: &World, expected: &str) {
     match world.try_start(&[]) {
         Ok(_) => panic!("the daemon starts, where it should say {expected:?}"),
         Err(log) => assert!(log.contains(expected), "{log}"),
@@ -208,6 +208,24 @@ fn a_rollback_without_a_trace_is_convicted_by_a_checkpoint_kept_elsewhere() {
     assert_ne!(kept_elsewhere.lines().nth(2).unwrap(), root.to_string(), "the log is another one");
 }
 
+/// Writes a snapshot of these entries, and the entry that names it.
+pub fn forge_snapshot(world: &World, entries: &[Vec<u8>], state: &Value) {
+    let (bytes, size) = (canonical(state), entries.len());
+    let mut tree = Frontier::empty();
+    for entry in entries {
+        tree.append(leaf_hash(entry), |_, _| {});
+    }
+    let (root, digest) = (Digest::from_bytes(*tree.root().as_bytes()), Digest::of(&bytes));
+    let taken = Event::SnapshotTaken { size: size as u64, root, digest };
+    let row =
+        [root.as_bytes().as_slice(), digest.as_bytes(), &bytes].map(|bytes| format!("x'{}'", hex(bytes)));
+    world.sql(&insert(entries, 0, taken));
+    world.sql(&format!(
+        "{FORGET}INSERT INTO snapshot (size, root, digest, bytes) VALUES ({size}, {});",
+        row.join(", ")
+    ));
+}
+
 /// A snapshot is a cache that the log names by its digest. A thief can write both; the fold of the log, done again in
 /// the background, says that they are not true, and nothing is decided any more.
 #[test]
@@ -227,20 +245,7 @@ fn a_snapshot_that_somebody_wrote_latches_the_daemon() {
         1,
         "the denial is forgotten"
     );
-    let (bytes, size) = (canonical(&state), entries.len());
-    let mut tree = Frontier::empty();
-    for entry in &entries {
-        tree.append(leaf_hash(entry), |_, _| {});
-    }
-    let (root, digest) = (Digest::from_bytes(*tree.root().as_bytes()), Digest::of(&bytes));
-    let taken = Event::SnapshotTaken { size: size as u64, root, digest };
-    let row =
-        [root.as_bytes().as_slice(), digest.as_bytes(), &bytes].map(|bytes| format!("x'{}'", hex(bytes)));
-    world.sql(&insert(&entries, 0, taken));
-    world.sql(&format!(
-        "{FORGET}INSERT INTO snapshot (size, root, digest, bytes) VALUES ({size}, {});",
-        row.join(", ")
-    ));
+    forge_snapshot(&world, &entries, &state);
 
     let _daemon = world.start();
     let client = world.client("erin/file");

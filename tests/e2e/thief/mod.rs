@@ -5,4 +5,5 @@ mod database;
 mod device;
 mod promise;
 mod raw;
+mod rules;
 mod wire;
