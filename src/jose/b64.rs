@@ -23,12 +23,27 @@ pub fn encode(bytes: &[u8]) -> String {
     ENGINE.encode(bytes)
 }
 
+/// The text of a digest or of another 32 bytes, without an allocation.
+#[must_use]
+pub fn encode_32(bytes: &[u8; 32]) -> [u8; 43] {
+    let mut text = [b'A'; 43];
+    // The buffer has exactly the length of the text.
+    let _ = ENGINE.encode_slice(bytes, &mut text);
+    text
+}
+
 /// The bytes of a base64url text.
 ///
 /// # Errors
 /// [`JoseError::Base64`] for padding, white space, foreign characters, and for trailing bits that are not zero.
 pub fn decode(text: &str) -> Result<Vec<u8>, JoseError> {
     ENGINE.decode(text).map_err(|_| JoseError::Base64)
+}
+
+/// As [`decode`], into a buffer; `None` also if it does not fit.
+pub(super) fn decode_into<'a>(text: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let length = ENGINE.decode_slice(text, buffer).ok()?;
+    buffer.get(..length)
 }
 
 /// As [`decode`], for a value of exactly `N` bytes.
@@ -41,7 +56,10 @@ pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], JoseError> {
     if text.len() > expected_text {
         return Err(JoseError::Length { expected: N, actual: text.len() / 4 * 3 });
     }
-    let bytes = decode(text)?;
-    let actual = bytes.len();
-    bytes.try_into().map_err(|_| JoseError::Length { expected: N, actual })
+    let mut array = [0; N];
+    if ENGINE.decode_slice(text, &mut array) == Ok(N) {
+        return Ok(array);
+    }
+    let actual = decode(text)?.len();
+    Err(JoseError::Length { expected: N, actual })
 }

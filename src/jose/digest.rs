@@ -36,7 +36,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&b64::encode(&self.0))
+        f.pad(as_text(&b64::encode_32(&self.0)))
     }
 }
 
@@ -56,8 +56,13 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(as_text(&b64::encode_32(&self.0)))
     }
+}
+
+/// Base64 is ASCII.
+fn as_text(text: &[u8; 43]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 impl<'de> Deserialize<'de> for Digest {

@@ -3,7 +3,7 @@
 //! Invariants: a `P256PublicKey` is a point on the curve and not the identity; a JWK has exactly the required members
 //! and one text per key. Specs: RFC 7517, 7518 section 6.2, 8037, 7638; SEC 1; RFC 5480 for SPKI.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,12 @@ const P256_SPKI_PREFIX: [u8; 26] = [
 
 /// A point of P-256, kept as uncompressed SEC1; in JSON a JWK of `crv`, `kty`, `x`, `y` and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "EcJwk", into = "EcJwk")]
+#[serde(try_from = "EcJwk<'de>", into = "EcJwk<'static>")]
 pub struct P256PublicKey {
     x: [u8; 32],
     y: [u8; 32],
+    /// Follows from the point. Asked for with every signature, so it is not computed each time.
+    thumbprint: Digest,
 }
 
 impl P256PublicKey {
@@ -40,7 +42,7 @@ impl P256PublicKey {
         };
         // Refuses coordinates that are not reduced, and points off the curve.
         p256::PublicKey::from_sec1_bytes(bytes).map_err(|_| fail("the point is not on the curve"))?;
-        Ok(Self { x: *x, y: *y })
+        Ok(Self { x: *x, y: *y, thumbprint: thumbprint(x, y) })
     }
 
     /// The uncompressed SEC1 point.
@@ -56,9 +58,8 @@ impl P256PublicKey {
 
     /// The name of the key: SHA-256 over its canonical JWK (RFC 7638), its `kid` everywhere.
     #[must_use]
-    pub fn thumbprint(&self) -> Digest {
-        let (x, y) = (b64::encode(&self.x), b64::encode(&self.y));
-        Digest::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes())
+    pub const fn thumbprint(&self) -> Digest {
+        self.thumbprint
     }
 
     /// Checks an ES256 signature, r‖s, over `message`.
@@ -89,6 +90,12 @@ impl P256PublicKey {
     }
 }
 
+fn thumbprint(x: &[u8; 32], y: &[u8; 32]) -> Digest {
+    let [x, y] = [x, y].map(b64::encode_32);
+    let jwk: [&[u8]; 5] = [br#"{"crv":"P-256","kty":"EC","x":""#, &x, br#"","y":""#, &y, br#""}"#];
+    Digest::of(&jwk.concat())
+}
+
 impl P256PublicKey {
     /// The key for a key agreement.
     pub(super) fn to_p256(self) -> Result<p256::PublicKey, JoseError> {
@@ -113,17 +120,21 @@ impl fmt::Debug for P256PublicKey {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EcJwk {
-    crv: String,
-    kty: String,
-    x: String,
-    y: String,
+struct EcJwk<'a> {
+    #[serde(borrow)]
+    crv: Cow<'a, str>,
+    #[serde(borrow)]
+    kty: Cow<'a, str>,
+    #[serde(borrow)]
+    x: Cow<'a, str>,
+    #[serde(borrow)]
+    y: Cow<'a, str>,
 }
 
-impl TryFrom<EcJwk> for P256PublicKey {
+impl TryFrom<EcJwk<'_>> for P256PublicKey {
     type Error = JoseError;
 
-    fn try_from(jwk: EcJwk) -> Result<Self, JoseError> {
+    fn try_from(jwk: EcJwk<'_>) -> Result<Self, JoseError> {
         if jwk.crv != "P-256" || jwk.kty != "EC" {
             return Err(JoseError::Key { kind: "P-256", detail: "crv must be P-256, and kty EC" });
         }
@@ -132,9 +143,10 @@ impl TryFrom<EcJwk> for P256PublicKey {
     }
 }
 
-impl From<P256PublicKey> for EcJwk {
+impl From<P256PublicKey> for EcJwk<'static> {
     fn from(key: P256PublicKey) -> Self {
-        Self { crv: "P-256".into(), kty: "EC".into(), x: b64::encode(&key.x), y: b64::encode(&key.y) }
+        let [x, y] = [&key.x, &key.y].map(|coordinate| b64::encode(coordinate).into());
+        Self { crv: "P-256".into(), kty: "EC".into(), x, y }
     }
 }
 

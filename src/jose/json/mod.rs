@@ -8,8 +8,7 @@ mod scan;
 mod serializer;
 mod write;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::JoseError;
 
@@ -28,7 +27,7 @@ pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JoseError> {
 ///
 /// # Errors
 /// A `JSON_…` or `TEXT_…` error for the first rule that the bytes break, [`JoseError::TooLong`] before reading them.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, JoseError> {
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], max: usize) -> Result<T, JoseError> {
     if bytes.len() > max {
         return Err(JoseError::TooLong { limit: max, actual: bytes.len() });
     }

@@ -4,7 +4,9 @@
 //! whole is canonical JSON; verification is given the key and the expected typ. A signature's bytes identify nothing:
 //! ECDSA lets anyone make a second valid signature out of a first. Spec: RFC 7515 section 7.2.1.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{JoseError, P256PublicKey, ProtectedHeader, Typ, b64, json};
 
@@ -12,8 +14,8 @@ use super::{JoseError, P256PublicKey, ProtectedHeader, Typ, b64, json};
 pub const MAX_SIGNATURES: usize = 128;
 
 /// One entry of `signatures`. Parsed, not yet verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawSignature", into = "RawSignature")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawSignature<'de>")]
 pub struct Signature {
     protected: String,
     header: ProtectedHeader,
@@ -78,8 +80,8 @@ impl Signature {
 }
 
 /// A payload and its signatures, in the order in which they were made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawJws", into = "RawJws")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawJws<'de>")]
 pub struct GeneralJws {
     /// The bytes that all signatures cover; for statements canonical JSON, which [`json::parse`] reads.
     pub payload: Vec<u8>,
@@ -110,36 +112,44 @@ impl GeneralJws {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawJws {
-    payload: String,
-    signatures: Vec<RawSignature>,
+struct RawJws<'a> {
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    #[serde(borrow)]
+    signatures: Vec<RawSignature<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawSignature {
-    protected: String,
-    signature: String,
+struct RawSignature<'a> {
+    #[serde(borrow)]
+    protected: Cow<'a, str>,
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
 }
 
-impl TryFrom<RawSignature> for Signature {
+impl TryFrom<RawSignature<'_>> for Signature {
     type Error = JoseError;
-    fn try_from(raw: RawSignature) -> Result<Self, JoseError> {
-        Self::new(raw.protected, b64::decode_array(&raw.signature)?)
+    fn try_from(raw: RawSignature<'_>) -> Result<Self, JoseError> {
+        let bytes = b64::decode_array(&raw.signature)?;
+        Self::new(raw.protected, bytes)
     }
 }
 
-impl From<Signature> for RawSignature {
-    fn from(signature: Signature) -> Self {
-        Self { signature: b64::encode(&signature.bytes), protected: signature.protected }
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Signature", 2)?;
+        members.serialize_field("protected", &self.protected)?;
+        members.serialize_field("signature", &b64::encode(&self.bytes))?;
+        members.end()
     }
 }
 
-impl TryFrom<RawJws> for GeneralJws {
+impl TryFrom<RawJws<'_>> for GeneralJws {
     type Error = JoseError;
-    fn try_from(raw: RawJws) -> Result<Self, JoseError> {
+    fn try_from(raw: RawJws<'_>) -> Result<Self, JoseError> {
         let actual = raw.signatures.len();
         if !(1..=MAX_SIGNATURES).contains(&actual) {
             return Err(JoseError::SignatureCount { limit: MAX_SIGNATURES, actual });
@@ -149,12 +159,12 @@ impl TryFrom<RawJws> for GeneralJws {
     }
 }
 
-impl From<GeneralJws> for RawJws {
-    fn from(jws: GeneralJws) -> Self {
-        Self {
-            payload: b64::encode(&jws.payload),
-            signatures: jws.signatures.into_iter().map(Into::into).collect(),
-        }
+impl Serialize for GeneralJws {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("GeneralJws", 2)?;
+        members.serialize_field("payload", &b64::encode(&self.payload))?;
+        members.serialize_field("signatures", &self.signatures)?;
+        members.end()
     }
 }
 
