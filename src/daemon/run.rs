@@ -71,7 +71,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
     let keys = devices::keys(&config.hsm, &config.log_key)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
-    let options = Options { daemon: config.id.to_string(), snapshot_every: config.snapshot_every };
+    let options = Options::new(config.id.to_string(), config.snapshot_every);
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
     Ok((store, running))

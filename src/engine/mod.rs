@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, broadcast, mpsc, oneshot, watch};
 
 pub use charters::Standing;
 pub use clock::{Clock, ClockFault, SystemClock};
@@ -48,8 +48,8 @@ use crate::{
     tlog::{Checkpoint, SignedCheckpoint, VerifierKey},
 };
 
-/// The longest that anything waits for a device.
-const DEVICE_PATIENCE: Duration = Duration::from_secs(30);
+/// Threads that may be inside the devices at a time, those that hang included: twice what the issuer keeps busy.
+const DEVICE_THREADS: usize = 8;
 
 /// The devices that hold the daemon's keys.
 #[derive(Clone)]
@@ -111,6 +111,10 @@ struct Shared {
     verifier_key: VerifierKey,
     changes: broadcast::Sender<RequestId>,
     checkpoint: watch::Sender<Option<SignedCheckpoint>>,
+    /// The longest that anything waits for a device.
+    device_patience: Duration,
+    /// One for each thread inside the devices.
+    device_threads: Arc<Semaphore>,
     /// Held by whoever makes a checkpoint.
     checkpointing: Arc<Mutex<()>>,
     latch: Latch,
@@ -229,7 +233,8 @@ impl Engine {
     }
 
     /// Runs something that asks the devices away from the async threads, and waits for it, but not for ever: a device
-    /// that has hung keeps its thread, and the caller tries again.
+    /// that has hung keeps its thread, and the caller tries again. Once as many threads hang as may, nobody waits in vain
+    /// for longer, and no more are lost.
     ///
     /// The work is given a turn, to be held while it makes a checkpoint: whoever waited for it mostly finds that the one
     /// made meanwhile covers its entries as well, and no more than one thread hangs in the log's device.
@@ -239,9 +244,17 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let answer = async {
             let turn = Arc::clone(&self.shared.checkpointing).lock_owned().await;
-            blocking(move || work(turn)).await?
+            let place = Arc::clone(&self.shared.device_threads).acquire_owned().await;
+            let place = place.map_err(|_| EngineError::Stopping)?;
+            blocking(move || {
+                let _place = place;
+                work(turn)
+            })
+            .await?
         };
-        tokio::time::timeout(DEVICE_PATIENCE, answer).await.unwrap_or(Err(EngineError::DeviceSilent))
+        tokio::time::timeout(self.shared.device_patience, answer)
+            .await
+            .unwrap_or(Err(EngineError::DeviceSilent))
     }
 
     /// What failed at the last attempt to sign for a request that is authorized.

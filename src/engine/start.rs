@@ -43,6 +43,16 @@ pub struct Options {
     pub daemon: String,
     /// Entries between snapshots.
     pub snapshot_every: u64,
+    /// The longest that anything waits for a device.
+    pub device_patience: Duration,
+}
+
+impl Options {
+    /// With half a minute of patience for the devices.
+    #[must_use]
+    pub fn new(daemon: impl Into<String>, snapshot_every: u64) -> Self {
+        Self { daemon: daemon.into(), snapshot_every, device_patience: Duration::from_secs(30) }
+    }
 }
 
 /// A running engine, to be stopped.
@@ -88,6 +98,8 @@ impl Running {
             instance,
             verifier_key,
             changes: broadcast::Sender::new(4_096),
+            device_patience: options.device_patience,
+            device_threads: Arc::new(tokio::sync::Semaphore::new(super::DEVICE_THREADS)),
             latch: Latch::default(),
             setbacks: super::setback::Setbacks::default(),
         };

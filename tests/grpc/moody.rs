@@ -1,6 +1,7 @@
 //! What a client learns while the issuing device does not sign.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use breakglass::client::ClientError;
@@ -20,20 +21,45 @@ enum Mood {
     Away,
     /// It does not have the key.
     KeyMissing,
+    /// It takes the call, and never comes back.
+    Hanging,
+}
+
+/// A device's mood, and how it is changed.
+struct Temper {
+    mood: Mutex<Mood>,
+    changed: Condvar,
+    /// Calls that hang now.
+    hanging: AtomicUsize,
+}
+
+impl Temper {
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+        self.changed.notify_all();
+    }
+
+    /// The mood, once it is another than hanging.
+    fn bear(&self) -> Mood {
+        self.hanging.fetch_add(1, Ordering::SeqCst);
+        let hangs = |mood: &mut Mood| matches!(mood, Mood::Hanging);
+        let mood = *self.changed.wait_while(self.mood.lock().unwrap(), hangs).unwrap();
+        self.hanging.fetch_sub(1, Ordering::SeqCst);
+        mood
+    }
 }
 
 /// A real token behind a moody front.
 struct Moody {
     token: Arc<dyn SigningDevice>,
-    mood: Arc<Mutex<Mood>>,
+    temper: Arc<Temper>,
 }
 
 impl SigningDevice for Moody {
     fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
         let device = || "moody".to_owned();
-        let mood = *self.mood.lock().unwrap();
-        match mood {
-            Mood::Well => self.token.sign_es256(kid, digest),
+        match self.temper.bear() {
+            Mood::Well | Mood::Hanging => self.token.sign_es256(kid, digest),
             Mood::Away => {
                 Err(HsmError::Fault { device: device(), action: "C_Sign", source: "nobody answers".into() })
             }
@@ -59,13 +85,14 @@ impl SigningDevice for Moody {
 }
 
 /// A world whose device has this mood until it is changed.
-fn moody<F: Future<Output = ()>>(test: &str, mood: Mood, body: impl FnOnce(World, Arc<Mutex<Mood>>) -> F) {
-    let mood = Arc::new(Mutex::new(mood));
+fn moody<F: Future<Output = ()>>(test: &str, mood: Mood, body: impl FnOnce(World, Arc<Temper>) -> F) {
+    let (mood, changed) = (Mutex::new(mood), Condvar::new());
+    let temper = Arc::new(Temper { mood, changed, hanging: AtomicUsize::new(0) });
     let device = {
-        let mood = Arc::clone(&mood);
-        |token| Arc::new(Moody { token, mood }) as Arc<dyn SigningDevice>
+        let temper = Arc::clone(&temper);
+        |token| Arc::new(Moody { token, temper }) as Arc<dyn SigningDevice>
     };
-    with_device(test, device, |world| body(world, mood));
+    with_device(test, device, |world| body(world, temper));
 }
 
 /// Files a request of dave's and has it approved; its id.
@@ -102,7 +129,7 @@ async fn redeem(world: &World, id: &str, wait_ms: u32) -> Result<v1::RedeemRespo
 #[test]
 fn a_client_is_told_whether_a_failing_device_may_heal_by_itself() {
     let test = "moody::a_client_is_told_whether_a_failing_device_may_heal_by_itself";
-    moody(test, Mood::Away, |world, mood| async move {
+    moody(test, Mood::Away, |world, device| async move {
         let id = authorize(&world).await;
         let away = setback(&world, &id, "HSM_FAULT").await;
         assert_eq!(away.reason, "HSM_FAULT");
@@ -111,14 +138,14 @@ fn a_client_is_told_whether_a_failing_device_may_heal_by_itself() {
         assert_eq!((waiting.code, waiting.reason.as_str()), (Code::FailedPrecondition, "NOT_ISSUED_YET"));
         assert_eq!(waiting.metadata["cause"], "HSM_FAULT");
 
-        *mood.lock().unwrap() = Mood::KeyMissing;
+        device.set(Mood::KeyMissing);
         let missing = setback(&world, &id, "HSM_KEY_NOT_FOUND").await;
         assert!(missing.message.contains("an operator has to look"), "{}", missing.message);
         let waiting = redeem(&world, &id, 0).await.unwrap_err();
         assert_eq!(waiting.metadata["cause"], "HSM_KEY_NOT_FOUND");
         assert!(waiting.message.contains("an operator has to look"), "{}", waiting.message);
 
-        *mood.lock().unwrap() = Mood::Well;
+        device.set(Mood::Well);
         let released = redeem(&world, &id, 30_000).await.unwrap();
         assert_eq!(released.request.unwrap().failure, None, "what is over is not shown");
         let engine = &world.running.engine;
@@ -128,5 +155,55 @@ fn a_client_is_told_whether_a_failing_device_may_heal_by_itself() {
             }
         })
         .await;
+    });
+}
+
+#[test]
+fn a_device_that_hangs_holds_up_only_what_needs_it() {
+    let test = "moody::a_device_that_hangs_holds_up_only_what_needs_it";
+    moody(test, Mood::Hanging, |world, device| async move {
+        let mut ids = Vec::new();
+        for hanging in 1..=4 {
+            ids.push(authorize(&world).await);
+            // Each has been taken up before the next comes, so that they do not share a thread.
+            within(async {
+                while device.hanging.load(Ordering::SeqCst) < hanging {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+        let silent = setback(&world, &ids[0], "HSM_SILENT").await;
+        assert!(silent.message.contains("the daemon goes on trying"), "{}", silent.message);
+        let waiting = redeem(&world, &ids[0], 0).await.unwrap_err();
+        assert_eq!(waiting.metadata["cause"], "HSM_SILENT");
+        assert_eq!(redeem(&world, &ids[0], 1500).await.unwrap_err().reason, "NOT_ISSUED_YET", "in time");
+
+        // Attempts go on, but the threads that they may lose are counted.
+        within(async {
+            while device.hanging.load(Ordering::SeqCst) < 8 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let late = authorize(&world).await;
+        assert_eq!(setback(&world, &late, "HSM_SILENT").await.reason, "HSM_SILENT");
+        assert_eq!(device.hanging.load(Ordering::SeqCst), 8);
+
+        let World { running, .. } = world;
+        within(running.stop()).await;
+        assert_eq!(device.hanging.load(Ordering::SeqCst), 8, "it stops without them");
+        device.set(Mood::Well);
+    });
+}
+
+#[test]
+fn what_hung_is_signed_when_the_device_answers_again() {
+    let test = "moody::what_hung_is_signed_when_the_device_answers_again";
+    moody(test, Mood::Hanging, |world, device| async move {
+        let id = authorize(&world).await;
+        setback(&world, &id, "HSM_SILENT").await;
+        device.set(Mood::Well);
+        redeem(&world, &id, 30_000).await.unwrap();
     });
 }

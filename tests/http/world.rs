@@ -154,7 +154,7 @@ async fn start(path: &std::path::Path, charter: Charter, keys: Keys) -> Running 
     let clock = SystemClock::default();
     let instance = "d1.init".parse().unwrap();
     engine::initialise(&store, &clock, instance, charter, Vec::new()).await.unwrap();
-    let options = Options { daemon: "d1".into(), snapshot_every: 1000 };
+    let options = Options::new("d1", 1000);
     Running::start(Arc::new(store), keys, Arc::new(clock), &options).await.unwrap()
 }
 
