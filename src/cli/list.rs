@@ -3,9 +3,14 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Session, clock, review::Reviewed, setup::Setup, text, view};
+use super::{
+    Session, clock,
+    review::{self, Reviewed},
+    setup::Setup,
+    text, view,
+};
 use crate::{
-    domain::charter::Rules,
+    domain::charter::Charter,
     grpc::v1::{self, RequestState},
 };
 
@@ -49,7 +54,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
 }
 
 /// A request of a list, verified; `None` where it does not verify, which the list says.
-pub(super) fn reviewed<'a>(rules: &'a Rules, request: &v1::Request) -> Option<Reviewed<'a>> {
+pub(super) fn reviewed<'a>(charter: &'a Charter, request: &v1::Request) -> Option<Reviewed<'a>> {
     let id = request.request_id.parse().ok()?;
-    Reviewed::new(rules, &request.jws, &id).ok()
+    Reviewed::new(review::rules_of(charter, &request.jws), &request.jws, &id).ok()
 }

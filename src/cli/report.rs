@@ -69,7 +69,11 @@ fn hint(reason: &str) -> Option<&'static str> {
         "CHARTER_NOT_PINNED" => {
             "compare the twelve words of both charters with the custodians: breakglass charter show FILE"
         }
-        "CHARTER_MISMATCH" => "fetch the charter that is in force, and check its words with the custodians",
+        "CHARTER_MISMATCH" | "CHARTER_ROLLBACK" => {
+            "breakglass charter pull fetches the charter in force; check its words with the custodians"
+        }
+        "CHARTER_EXPIRED" => "only a new charter helps: breakglass charter draft",
+        "CHARTER_FORK" => "keep both files, and find out with the custodians who signed which",
         "CLOCK_SKEW" => "set the clock of this machine; breakglass doctor shows the difference",
         "PIV_NO_SERVICE" => "start pcscd; where it listens elsewhere, PCSCLITE_CSOCK_NAME says so",
         "DEVELOPMENT_CHARTER" => "for a test: verify --development",

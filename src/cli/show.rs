@@ -2,7 +2,13 @@
 
 use anyhow::Result;
 
-use super::{Session, clock, id::IdArg, review::Reviewed, setup::Setup, view};
+use super::{
+    Session, clock,
+    id::IdArg,
+    review::{self, Reviewed},
+    setup::Setup,
+    view,
+};
 
 /// Show a request in plain words: what is asked, who has approved, what is missing
 #[derive(Debug, clap::Args)]
@@ -26,9 +32,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         let document = view::request::json(&request, None);
         return session.out.result(&document, || view::request::ended(&request));
     }
-    let reviewed = Reviewed::new(&setup.charter, &request.jws, &id)?;
+    let rules = review::rules_of(&setup.charter, &request.jws);
+    let reviewed = Reviewed::new(rules, &request.jws, &id)?;
     let document = view::request::json(&request, Some(&reviewed));
-    session
-        .out
-        .result(&document, || view::request::describe(&request, &reviewed, &setup.charter, clock::now()))
+    session.out.result(&document, || view::request::describe(&request, &reviewed, rules, clock::now()))
 }

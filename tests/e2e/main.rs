@@ -29,6 +29,7 @@ mod refusals;
 mod replay;
 mod secrets;
 mod setup;
+mod succession;
 mod thief;
 mod tool;
 mod wish;

@@ -64,10 +64,14 @@ pub(super) fn charter(charter: &Charter, now: i64) -> Vec<Check> {
         Check::fail(
             "charter",
             format!("not in force: it ends {ends}"),
-            "a new charter is needed before anything else",
+            "a new charter is needed before anything else: a custodian begins with breakglass charter draft",
         )
     } else if document.expires_at - now < RENEW_BEFORE {
-        Check::warn("charter", format!("version {} ends {ends}", document.version), "its successor is due")
+        Check::warn(
+            "charter",
+            format!("version {} ends {ends}", document.version),
+            "its successor is due: a custodian begins with breakglass charter draft",
+        )
     } else {
         Check::ok(
             "charter",
@@ -158,6 +162,17 @@ pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
 fn same_charter(setup: &Setup, said: &v1::GetDaemonResponse) -> Check {
     if said.charter_digest == setup.charter.digest().to_string() {
         return Check::ok("same charter", "the daemon has the charter that you have");
+    }
+    if said.charter_version > setup.charter.document().version.into() {
+        return Check::fail(
+            "same charter",
+            format!(
+                "the daemon has version {}, and you have {}",
+                said.charter_version,
+                setup.charter.document().version
+            ),
+            "breakglass charter pull fetches it, and verifies that it follows from yours",
+        );
     }
     Check::fail(
         "same charter",

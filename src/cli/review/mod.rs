@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::exit::Problem;
 use crate::{
     domain::{
-        charter::{KeyKind, Permit, Rules},
+        charter::{Charter, KeyKind, Permit, Rules},
         grant::Grant,
         id::{PersonId, RequestId},
         statement::{MAX_STATEMENT_BYTES, SignedGrant, SignedVerdict, Verdict},
@@ -29,6 +29,15 @@ pub(crate) struct Said {
     pub(crate) kid: Digest,
     pub(crate) serial: Option<u32>,
     pub(crate) station: Option<String>,
+}
+
+/// The rules that a request was asked under: those in force, or of an earlier version under which it may still live.
+pub(crate) fn rules_of<'a>(charter: &'a Charter, jws: &[u8]) -> &'a Rules {
+    let named = GeneralJws::parse(jws, MAX_STATEMENT_BYTES)
+        .ok()
+        .and_then(|jws| Grant::parse(&jws.payload).ok())
+        .and_then(|grant| charter.version_named(&grant.charter));
+    named.unwrap_or(charter)
 }
 
 /// A verified request.

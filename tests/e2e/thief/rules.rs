@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The document that follows, changed.
-fn next(world: &World, change: impl FnOnce(&mut Value)) -> Value {
+pub fn next(world: &World, change: impl FnOnce(&mut Value)) -> Value {
     let document = serde_json::to_value(world.charter.document()).unwrap();
     let mut document = kit::patch(
         document,
@@ -40,7 +40,7 @@ fn taken_over(document: &mut Value) {
 
 const THIEVES: [&str; 4] = ["mallory/1", "mallory/2", "trudy/1", "trudy/2"];
 
-fn signed(document: &Value, devices: &[&str]) -> GeneralJws {
+pub fn signed(document: &Value, devices: &[&str]) -> GeneralJws {
     let payload = kit::payload(document);
     let signatures =
         devices.iter().map(|device| kit::key(device).state(Typ::Charter, &payload, now())).collect();
