@@ -2,6 +2,7 @@
 
 mod devices;
 mod init;
+mod issuing_key;
 mod process;
 mod run;
 mod setup;
@@ -41,6 +42,8 @@ Without a command, the daemon runs until SIGTERM or SIGINT. A new daemon takes t
 enum Command {
     /// Initialise the HSM tokens, generate the keys, and write their public halves for the charter.
     Setup(setup::Setup),
+    /// Make one more issuing key in the HSM, for the next charter to name.
+    IssuingKey(issuing_key::IssuingKey),
     /// Create the audit log and put the first charter in force.
     Init(Init),
 }
@@ -93,6 +96,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         match arguments.command {
             Some(Command::Setup(setup)) => setup.run(&config),
+            Some(Command::IssuingKey(key)) => key.run(&config),
             Some(Command::Init(init)) => init::run(&config, &init).await,
             None if arguments.check => run::check(&config),
             None => run::serve(&config).await,

@@ -149,7 +149,7 @@ fn only<T>(keys: Vec<T>, what: &str) -> anyhow::Result<T> {
 }
 
 /// The operating system's randomness; a failure of it ends the program.
-fn rng() -> impl rand_core::CryptoRng {
+pub(super) fn rng() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 

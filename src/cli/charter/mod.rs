@@ -1,6 +1,7 @@
 //! `breakglass charter`: drafting, signing and reading the rules.
 
 mod chain;
+mod change;
 mod consent;
 mod diff;
 mod draft;

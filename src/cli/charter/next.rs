@@ -15,7 +15,10 @@ use crate::cli::{Session, clock, files, random, setup::Setup};
 #[command(after_help = "\
 Examples:
   breakglass charter draft --out next.json
-  breakglass charter draft --out next.json --valid-days 30")]
+  breakglass charter draft --out next.json --valid-days 30
+  breakglass charter draft --add-device carol-2.json --remove-device 12345678
+  breakglass charter draft --add-custodian \"erin=Erin Example\" --add-device erin.json --join erin=custodians
+  breakglass charter draft --activate-issuing-key issuing-2.json")]
 pub(crate) struct Args {
     /// Where to write it
     #[arg(long, value_name = "FILE", default_value = "charter.next.json")]
@@ -23,6 +26,8 @@ pub(crate) struct Args {
     /// Days from now until it expires
     #[arg(long, value_name = "N", default_value_t = 90)]
     valid_days: u16,
+    #[command(flatten)]
+    changes: super::change::Changes,
 }
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
@@ -34,6 +39,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     document.nonce = random::nonce()?;
     document.issued_at = now.max(document.issued_at);
     document.expires_at = now.saturating_add(i64::from(args.valid_days) * 86_400);
+    args.changes.make(&mut document)?;
     let mut text = serde_json::to_vec_pretty(&document)?;
     text.push(b'\n');
     files::create(&args.out, &text, files::Access::Public)?;

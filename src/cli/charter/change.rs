@@ -1,0 +1,194 @@
+//! The common changes of a charter, made to a draft instead of by hand: people, their devices, issuing keys.
+//!
+//! Invariant: a change that finds nothing to change, or not exactly one thing, is refused; whether the result is a charter
+//! is checked as for any draft.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::{
+    cli::{
+        exit::Problem,
+        files::{self, DeviceFile},
+    },
+    domain::{
+        charter::{Document, IssuingKey, KeyState, Person, Role},
+        id::{GroupId, PersonId},
+    },
+    jose::{Digest, P256PublicKey},
+};
+
+/// Changes to make to the draft.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Changes to make")]
+pub(crate) struct Changes {
+    /// Add a device: the record that breakglass custodian enrol wrote; it says whose it is
+    #[arg(long, value_name = "FILE")]
+    add_device: Vec<PathBuf>,
+    /// Add a custodian, whose device --add-device adds
+    #[arg(long, value_name = "ID=NAME", value_parser = person)]
+    add_custodian: Vec<(PersonId, String)>,
+    /// Put a person into a group
+    #[arg(long, value_name = "ID=GROUP", value_parser = membership)]
+    join: Vec<(PersonId, GroupId)>,
+    /// Remove the device with this serial number
+    #[arg(long, value_name = "SERIAL")]
+    remove_device: Vec<u32>,
+    /// Remove a person, from all groups as well
+    #[arg(long, value_name = "ID")]
+    remove_person: Vec<PersonId>,
+    /// Add an issuing key for all profiles: the public key that breakglassd issuing-key wrote
+    #[arg(long, value_name = "FILE")]
+    add_issuing_key: Vec<PathBuf>,
+    /// Have a listed issuing key sign from now on; those that signed until now are deactivated
+    #[arg(long, value_name = "FILE")]
+    activate_issuing_key: Option<PathBuf>,
+    /// Add an issuing key that signs at once; those that signed until now are compromised
+    #[arg(long, value_name = "FILE", conflicts_with = "activate_issuing_key")]
+    replace_issuing_key: Option<PathBuf>,
+    /// Set where an issuing key is in its life: pre-active, active, suspended, deactivated, compromised or destroyed
+    // One kid in 64 begins with a hyphen.
+    #[arg(long, value_name = "KID=STATE", value_parser = key_state, allow_hyphen_values = true)]
+    issuing_key: Vec<(Digest, KeyState)>,
+}
+
+fn pair(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form A=B"))
+}
+
+fn person(text: &str) -> Result<(PersonId, String), String> {
+    let (id, name) = pair(text)?;
+    Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, name.to_owned()))
+}
+
+fn membership(text: &str) -> Result<(PersonId, GroupId), String> {
+    let (id, group) = pair(text)?;
+    let group = group.parse().map_err(|error| format!("{group}: {error}"))?;
+    Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, group))
+}
+
+fn key_state(text: &str) -> Result<(Digest, KeyState), String> {
+    let (kid, state) = text.rsplit_once('=').ok_or("a key's state is KID=STATE")?;
+    let kid = kid.parse().map_err(|error| format!("{kid}: {error}"))?;
+    let state = serde_json::from_value(state.into()).map_err(|_| format!("{state} is no state of a key"))?;
+    Ok((kid, state))
+}
+
+impl Changes {
+    /// Makes them.
+    pub(super) fn make(&self, document: &mut Document) -> Result<()> {
+        for serial in &self.remove_device {
+            remove_device(document, *serial)?;
+        }
+        for id in &self.remove_person {
+            remove_person(document, id)?;
+        }
+        for (id, name) in &self.add_custodian {
+            add_custodian(document, id, name)?;
+        }
+        for file in &self.add_device {
+            let record: DeviceFile = files::read_json(file, "the record of a device")?;
+            let person = known(document, &record.person)?;
+            person.devices.push(record.device);
+        }
+        for (id, group) in &self.join {
+            known(document, id)?;
+            let members = document.groups.get_mut(group);
+            let members =
+                members.ok_or_else(|| nothing(format!("the charter has no group {}", group.as_str())))?;
+            members.insert(id.clone());
+        }
+        for file in &self.add_issuing_key {
+            add_key(document, file, KeyState::PreActive)?;
+        }
+        if let Some(file) = &self.activate_issuing_key {
+            let key: P256PublicKey = files::read_json(file, "a public key")?;
+            retire(document, KeyState::Deactivated);
+            set_state(document, &key.thumbprint(), KeyState::Active)?;
+        }
+        if let Some(file) = &self.replace_issuing_key {
+            retire(document, KeyState::Compromised);
+            add_key(document, file, KeyState::Active)?;
+        }
+        for (kid, state) in &self.issuing_key {
+            set_state(document, kid, *state)?;
+        }
+        Ok(())
+    }
+}
+
+fn nothing(message: String) -> Problem {
+    Problem::refused("NOTHING_TO_CHANGE", message)
+}
+
+fn known<'a>(document: &'a mut Document, id: &PersonId) -> Result<&'a mut Person> {
+    let found = document.persons.iter_mut().find(|person| person.id == *id);
+    Ok(found.ok_or_else(|| {
+        nothing(format!("the charter has no person {id}; a new custodian needs --add-custodian {id}=NAME"))
+    })?)
+}
+
+fn add_key(document: &mut Document, file: &Path, state: KeyState) -> Result<()> {
+    let key = files::read_json(file, "a public key")?;
+    let profiles = document.profiles.iter().map(|profile| profile.id.clone()).collect();
+    document.issuing_keys.push(IssuingKey { key, profiles, state });
+    Ok(())
+}
+
+/// The keys that sign now do so no more.
+fn retire(document: &mut Document, state: KeyState) {
+    for key in document.issuing_keys.iter_mut().filter(|key| key.state == KeyState::Active) {
+        key.state = state;
+    }
+}
+
+fn set_state(document: &mut Document, kid: &Digest, state: KeyState) -> Result<()> {
+    let mut keys = document.issuing_keys.iter_mut();
+    let key = keys.find(|key| key.key.thumbprint() == *kid);
+    key.ok_or_else(|| nothing(format!("the charter has no issuing key {kid}")))?.state = state;
+    Ok(())
+}
+
+fn remove_device(document: &mut Document, serial: u32) -> Result<()> {
+    let before = document.persons.iter().map(|person| person.devices.len()).sum::<usize>();
+    for person in &mut document.persons {
+        person.devices.retain(|device| device.serial() != serial);
+    }
+    let after = document.persons.iter().map(|person| person.devices.len()).sum::<usize>();
+    if after < before {
+        return Ok(());
+    }
+    Err(nothing(format!("the charter has no device with serial number {serial}")).into())
+}
+
+fn remove_person(document: &mut Document, id: &PersonId) -> Result<()> {
+    known(document, id)?;
+    document.persons.retain(|person| person.id != *id);
+    for members in document.groups.values_mut() {
+        members.remove(id);
+    }
+    Ok(())
+}
+
+fn add_custodian(document: &mut Document, id: &PersonId, name: &str) -> Result<()> {
+    if let Some(person) = document.persons.iter_mut().find(|person| person.id == *id) {
+        // Whoever asks may become a custodian as well: still one record, so that nobody counts twice.
+        if !person.roles.insert(Role::Custodian) {
+            return Err(nothing(format!("{id} is a custodian already")).into());
+        }
+        return Ok(());
+    }
+    let at = document.persons.partition_point(|person| person.id < *id);
+    let person = Person {
+        id: id.clone(),
+        name: name.to_owned(),
+        roles: [Role::Custodian].into(),
+        term: crate::domain::charter::Term::default(),
+        devices: Vec::new(),
+        keys: Vec::new(),
+        certificates: std::collections::BTreeSet::new(),
+    };
+    document.persons.insert(at, person);
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `breakglassd issuing-key`: one more issuing key, made in the HSM, for the next charter to name.
+//!
+//! The daemon may be running meanwhile: nothing uses a key before a charter lists it. Run again with the same name, it
+//! finds the key that it made.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+
+use super::{devices, process};
+use crate::{
+    config::{DaemonConfig, DeviceConfig},
+    hsm::{KeyName, SigningDevice as _},
+    jose::P256PublicKey,
+};
+
+/// Arguments of `issuing-key`.
+#[derive(Debug, clap::Args)]
+pub(super) struct IssuingKey {
+    /// Name of the key on the `hsm_token`, e.g. `issuing-2`.
+    #[arg(long)]
+    name: String,
+    /// File to write the public key to (JWK).
+    #[arg(long)]
+    public: PathBuf,
+}
+
+impl IssuingKey {
+    pub(super) fn run(&self, config: &DaemonConfig) -> anyhow::Result<()> {
+        let DeviceConfig::Pkcs11(device) = &config.hsm else {
+            bail!("a YubiKey holds one issuing key: plug in another, and configure that as the device");
+        };
+        let name = KeyName::new(&self.name)?;
+        let token = devices::token(device)?;
+        let inventory = token.inventory(&[])?;
+        let made = inventory.keys.iter().find(|key| key.label == self.name).map(|key| key.kid);
+        let key: P256PublicKey = match made {
+            Some(kid) => token.public_key(&kid)?,
+            None => token.generate_es256(&name, &mut super::setup::rng())?.public_key,
+        };
+        std::fs::write(&self.public, serde_json::to_vec_pretty(&key)?)
+            .with_context(|| format!("{} cannot be written", self.public.display()))?;
+        process::print_line(&format!(
+            "issuing key {} is ready; its public half is in {}",
+            key.thumbprint(),
+            self.public.display()
+        ));
+        Ok(())
+    }
+}
