@@ -34,6 +34,11 @@ pub struct Inconsistent {
 impl State {
     /// Folds one entry in. On an error the state is not to be used any more.
     pub fn evolve(&mut self, entry: &Entry) -> Result<(), Inconsistent> {
+        self.evolve_knowing(entry, None)
+    }
+
+    /// The same, where the caller has already parsed the grant of a request that the entry files.
+    pub(super) fn evolve_knowing(&mut self, entry: &Entry, grant: Option<Grant>) -> Result<(), Inconsistent> {
         let index = self.size;
         if entry.at < self.last {
             return Err(Inconsistent {
@@ -41,7 +46,7 @@ impl State {
                 why: format!("its time {} is before {}", entry.at, self.last),
             });
         }
-        self.apply(&entry.event, entry.at, index)
+        self.apply(&entry.event, grant, entry.at, index)
             .map_err(|why| Inconsistent { index, why: why.to_owned() })?;
         self.last = entry.at;
         self.size += 1;
@@ -49,7 +54,13 @@ impl State {
         Ok(())
     }
 
-    fn apply(&mut self, event: &Event, at: Timestamp, index: u64) -> Result<(), &'static str> {
+    fn apply(
+        &mut self,
+        event: &Event,
+        grant: Option<Grant>,
+        at: Timestamp,
+        index: u64,
+    ) -> Result<(), &'static str> {
         match event {
             Event::AttestationRecorded { statement, intermediate } => {
                 let evidence = Evidence { statement: statement.clone(), intermediate: intermediate.clone() };
@@ -73,7 +84,7 @@ impl State {
             Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => {
                 Ok(())
             }
-            Event::RequestFiled { request } => self.file(request, at),
+            Event::RequestFiled { request } => self.file(request, grant, at),
             Event::ApprovalRecorded { request_id, signature } => {
                 self.step(request_id, |request| request.approved(signature.clone()))
             }
@@ -168,8 +179,9 @@ impl State {
         self.evidence.retain(|digest, _| named.contains(digest));
     }
 
-    fn file(&mut self, filed: &GeneralJws, at: Timestamp) -> Result<(), &'static str> {
-        let grant = Grant::parse(&filed.payload).map_err(|_| "the grant in it is not valid")?;
+    fn file(&mut self, filed: &GeneralJws, grant: Option<Grant>, at: Timestamp) -> Result<(), &'static str> {
+        let parsed = grant.map_or_else(|| Grant::parse(&filed.payload), Ok);
+        let grant = parsed.map_err(|_| "the grant in it is not valid")?;
         let id = Grant::id_of(&filed.payload);
         if self.charter.is_none() {
             return Err("no charter is in force");

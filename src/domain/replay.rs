@@ -12,6 +12,7 @@ use super::{
     decide::decide,
     event::{Actor, Entry, Event, Failure},
     evidence::Evidence,
+    grant::Grant,
     id::InstanceId,
     proposal::{SignedProposal, SignedRetraction},
     refusal::Refusal,
@@ -165,8 +166,8 @@ impl Replay {
             self.snapshots.insert(self.state.size(), Some(cut));
         }
         let entry = entry?;
-        self.check(&entry, verified)?;
-        self.state.evolve(&entry)?;
+        let grant = self.check(&entry, verified)?;
+        self.state.evolve_knowing(&entry, grant)?;
         self.tree.append(leaf, |_, _| ());
         Ok(entry)
     }
@@ -176,7 +177,8 @@ impl Replay {
         Ok(Cut { root: Digest::from_bytes(*self.tree.root().as_bytes()), digest })
     }
 
-    fn check(&mut self, entry: &Entry, verified: Option<Verified>) -> Result<(), WrongEntry> {
+    /// Judges an entry; returns the grant of the request that it files, which has been parsed on the way.
+    fn check(&mut self, entry: &Entry, verified: Option<Verified>) -> Result<Option<Grant>, WrongEntry> {
         came_by(entry)?;
         let decision = (entry.at, entry.actor.clone());
         if !self.is_complete() && self.decision.as_ref() != Some(&decision) {
@@ -184,7 +186,7 @@ impl Replay {
         }
         self.decision = Some(decision);
         if let Some(expected) = self.expected.pop_front() {
-            return same(&expected, &entry.event);
+            return same(&expected, &entry.event).map(|()| None);
         }
         if let Event::AttestationRecorded { statement, intermediate } = &entry.event {
             // Evidence comes before the charter that needs it: judged with that.
@@ -192,7 +194,7 @@ impl Replay {
                 self.before_evidence = Some(Box::new(self.state.clone()));
             }
             self.evidence.push(Evidence { statement: statement.clone(), intermediate: intermediate.clone() });
-            return Ok(());
+            return Ok(None);
         }
         if !self.evidence.is_empty() && !stands_on_evidence(&entry.event) {
             return Err(WrongEntry::Differs("evidence stands only before a charter".into()));
@@ -214,7 +216,7 @@ impl Replay {
         if let Event::SnapshotTaken { size, root, digest } = entry.event {
             self.snapshot(size, Cut { root, digest })?;
         }
-        Ok(())
+        Ok(if let Command::File(signed) = command { Some(signed.into_grant()) } else { None })
     }
 
     fn snapshot(&mut self, size: u64, found: Cut) -> Result<(), WrongEntry> {

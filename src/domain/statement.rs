@@ -45,6 +45,12 @@ impl SignedGrant {
         &self.grant
     }
 
+    /// The grant, without its signature.
+    #[must_use]
+    pub(super) fn into_grant(self) -> Grant {
+        self.grant
+    }
+
     /// The id that the request will have.
     #[must_use]
     pub fn id(&self) -> RequestId {

@@ -11,7 +11,7 @@ use std::io::Read as _;
 
 use super::error::StoreError;
 use super::export::ExportDirectory;
-use crate::tlog::{Checkpoint, Tile, TileBuilder, TileFile, decode_bundle};
+use crate::tlog::{Checkpoint, HashTiles, Tile, TileFile, decode_bundle, leaf_hash};
 
 /// A bundle of 256 entries of 65,535 bytes, each after its length.
 const MAX_FILE_BYTES: u64 = 256 * (2 + 65_535);
@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 256 * (2 + 65_535);
 pub struct ExportReader {
     directory: ExportDirectory,
     checkpoint: Checkpoint,
-    builder: TileBuilder,
+    hashes: HashTiles,
     /// The first tile that differs. Told at the end, when the root has shown whether the entries are to blame.
     wrong_tile: Option<Tile>,
     finished: bool,
@@ -34,7 +34,7 @@ impl ExportDirectory {
         ExportReader {
             directory: self.clone(),
             checkpoint,
-            builder: TileBuilder::default(),
+            hashes: HashTiles::default(),
             wrong_tile: None,
             finished: false,
         }
@@ -44,7 +44,7 @@ impl ExportDirectory {
 impl ExportReader {
     /// The next entries, up to 256. `None` once all entries were read and everything has been found to fit.
     pub fn next_batch(&mut self) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
-        let next = self.builder.frontier().size();
+        let next = self.hashes.frontier().size();
         let Some(bundle) = Tile::bundle_of(next, self.checkpoint.size) else {
             return self.finish().map(|()| None);
         };
@@ -54,15 +54,13 @@ impl ExportReader {
             .into_iter()
             .map(<[u8]>::to_vec)
             .collect();
-        let mut files = Vec::new();
-        for entry in &entries {
-            files.extend(self.builder.push(entry.clone())?);
+        // That the bundle itself is what the entries make of it needs no look: there is one encoding of them.
+        let mut files: Vec<TileFile> =
+            entries.iter().flat_map(|entry| self.hashes.push(leaf_hash(entry))).collect();
+        if self.hashes.frontier().size() == self.checkpoint.size {
+            files.extend(self.hashes.partial_tiles());
         }
         self.compare(&files)?;
-        if self.builder.frontier().size() == self.checkpoint.size {
-            let partial = self.builder.partial_tiles()?;
-            self.compare(&partial)?;
-        }
         Ok(Some(entries))
     }
 
@@ -94,7 +92,7 @@ impl ExportReader {
         if self.finished {
             return Ok(());
         }
-        if self.builder.frontier().root() != self.checkpoint.root {
+        if self.hashes.frontier().root() != self.checkpoint.root {
             return Err(StoreError::RootMismatch { what: "checkpoint", size: self.checkpoint.size });
         }
         if let Some(tile) = self.wrong_tile {

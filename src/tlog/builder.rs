@@ -8,7 +8,7 @@
 use super::bundle::{MAX_ENTRY_BYTES, encode_bundle};
 use super::error::TlogError;
 use super::frontier::Frontier;
-use super::hash::leaf_hash;
+use super::hash::{Hash, leaf_hash};
 use super::tile::{TILE_HEIGHT, TILE_WIDTH, Tile};
 
 /// A file of an export: where, and what is in it.
@@ -17,9 +17,15 @@ pub type TileFile = (Tile, Vec<u8>);
 /// Grows with each entry, and yields each tile when it is full.
 #[derive(Debug, Default)]
 pub struct TileBuilder {
-    frontier: Frontier,
+    hashes: HashTiles,
     /// The entries of the bundle that is not full yet.
     bundle: Vec<Vec<u8>>,
+}
+
+/// The same without bundles, for who has the entries from them.
+#[derive(Debug, Default)]
+pub struct HashTiles {
+    frontier: Frontier,
     /// By level, the hashes of the tile that is not full yet.
     levels: Vec<Vec<u8>>,
 }
@@ -28,7 +34,7 @@ impl TileBuilder {
     /// The tree so far.
     #[must_use]
     pub fn frontier(&self) -> &Frontier {
-        &self.frontier
+        self.hashes.frontier()
     }
 
     /// Adds an entry; returns the tiles that it fills, the bundle first, then upwards.
@@ -36,47 +42,64 @@ impl TileBuilder {
         if entry.len() > MAX_ENTRY_BYTES {
             return Err(TlogError::EntryTooLong(entry.len()));
         }
-        let levels = &mut self.levels;
-        self.frontier.append(leaf_hash(&entry), |id, hash| {
-            // Only each eighth level of the tree is in tiles.
-            if id.level.is_multiple_of(TILE_HEIGHT) {
-                let level = usize::from(id.level / TILE_HEIGHT);
-                if levels.len() <= level {
-                    levels.push(Vec::new());
-                }
-                if let Some(tile) = levels.get_mut(level) {
-                    tile.extend_from_slice(hash.as_bytes());
-                }
-            }
-        });
+        let full = self.hashes.push(leaf_hash(&entry));
         self.bundle.push(entry);
-        if self.bundle.len() == usize::from(TILE_WIDTH) { self.take_full() } else { Ok(Vec::new()) }
+        if self.bundle.len() < usize::from(TILE_WIDTH) {
+            return Ok(full);
+        }
+        let bundle = encode_bundle(&self.bundle)?;
+        self.bundle.clear();
+        let file = (Tile::last_of(None, self.frontier().size()), bundle);
+        Ok(std::iter::once(file).chain(full).collect())
     }
 
     /// The partial tiles at the end of the log.
     pub fn partial_tiles(&self) -> Result<Vec<TileFile>, TlogError> {
         let mut files = Vec::new();
-        let size = self.frontier.size();
         if !self.bundle.is_empty() {
-            files.push((Tile::last_of(None, size), encode_bundle(&self.bundle)?));
+            files.push((Tile::last_of(None, self.frontier().size()), encode_bundle(&self.bundle)?));
         }
-        for (level, hashes) in (0..).zip(&self.levels) {
-            if !hashes.is_empty() {
-                files.push((Tile::last_of(Some(level), size), hashes.clone()));
-            }
-        }
+        files.extend(self.hashes.partial_tiles());
         Ok(files)
     }
+}
 
-    fn take_full(&mut self) -> Result<Vec<TileFile>, TlogError> {
-        let size = self.frontier.size();
-        let mut files = vec![(Tile::last_of(None, size), encode_bundle(&self.bundle)?)];
-        self.bundle.clear();
-        for (level, hashes) in (0..).zip(&mut self.levels) {
-            if hashes.len() == 32 * usize::from(TILE_WIDTH) {
-                files.push((Tile::last_of(Some(level), size), std::mem::take(hashes)));
+impl HashTiles {
+    /// The tree so far.
+    #[must_use]
+    pub fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// Adds a leaf; returns the tiles that it fills, from the bottom upwards.
+    pub fn push(&mut self, leaf: Hash) -> Vec<TileFile> {
+        let (levels, mut full) = (&mut self.levels, Vec::new());
+        let size = self.frontier.size() + 1;
+        self.frontier.append(leaf, |id, hash| {
+            // Only each eighth level of the tree is in tiles.
+            if !id.level.is_multiple_of(TILE_HEIGHT) {
+                return;
             }
-        }
-        Ok(files)
+            let level = id.level / TILE_HEIGHT;
+            if levels.len() <= usize::from(level) {
+                levels.push(Vec::new());
+            }
+            if let Some(tile) = levels.get_mut(usize::from(level)) {
+                tile.extend_from_slice(hash.as_bytes());
+                if tile.len() == 32 * usize::from(TILE_WIDTH) {
+                    full.push((Tile::last_of(Some(level), size), std::mem::take(tile)));
+                }
+            }
+        });
+        full
+    }
+
+    /// The partial tiles at the end of the log.
+    #[must_use]
+    pub fn partial_tiles(&self) -> Vec<TileFile> {
+        let partial = (0..).zip(&self.levels).filter(|(_, hashes)| !hashes.is_empty());
+        partial
+            .map(|(level, hashes)| (Tile::last_of(Some(level), self.frontier.size()), hashes.clone()))
+            .collect()
     }
 }

@@ -17,7 +17,7 @@ mod proof;
 mod tile;
 mod tree;
 
-pub use builder::{TileBuilder, TileFile};
+pub use builder::{HashTiles, TileBuilder, TileFile};
 pub use bundle::{MAX_ENTRY_BYTES, decode_bundle, encode_bundle};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::TlogError;
