@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 19] = [
     "FileRequest",
     "GetCharter",
     "GetCheckpoint",
@@ -24,8 +24,14 @@ const METHODS: [&str; 13] = [
     "GetDaemon",
     "GetInclusionProof",
     "GetRequest",
+    "ListCharters",
+    "ListProposals",
     "ListRequests",
+    "ProposeCharter",
+    "RecordTranscript",
     "Redeem",
+    "RetractCharter",
+    "SignCharter",
     "StreamEntries",
     "SubmitSignature",
     "WatchRequests",
