@@ -341,9 +341,11 @@ impl Log {
         Claims::new(request.grant(), &permit, approvals, authorization.iat, log)
     }
 
-    /// Signs the claims with the active issuing key and records that, at `at` seconds.
+    /// Signs the claims with the authorized issuing key and records that, at `at` seconds.
     pub fn issue(&mut self, id: &RequestId, at: i64) -> Result<String, Refusal> {
-        let jwt = key("hsm/1").jwt(&self.claims(id).to_bytes().unwrap());
+        let kid = self.authorization(id).kid;
+        let issuing = ["hsm/1", "hsm/2"].map(key).into_iter().find(|key| key.kid() == kid).unwrap();
+        let jwt = issuing.jwt(&self.claims(id).to_bytes().unwrap());
         let command =
             Command::Issued { request: *id, jwt: Digest::of(jwt.as_bytes()), jwe: "e30.e30".to_owned() };
         self.run(&command, at * 1000).map(|_| jwt)

@@ -254,7 +254,7 @@ fn genesis(first: &Version) -> Charter {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Refused steps leave the chain where it was; accepted ones are followed again from genesis at the end.
     #[test]

@@ -13,12 +13,14 @@ use breakglass::{
     },
     jose::{Digest, GeneralJws, Typ},
 };
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use crate::{
     chain::{by, next, sign},
     kit::{
-        AUD, Log, NOW, bytes, charter, charter_of, document, flow, grant_named, key, nonce, patch, payload,
+        AUD, DEVICES, Log, NOW, bytes, charter, charter_of, document, flow, grant_named, key, nonce, patch,
+        payload,
     },
     replay::audit,
 };
@@ -423,4 +425,154 @@ fn a_document_that_has_expired_is_not_adopted() {
     let late = Command::Propose { proposal, evidence: Vec::new() };
     refused(log.run(&late, (NOW + 100) * 1000), "CHARTER_EXPIRED");
     refused(log.consent(&document, "bob/1", NOW + 100), "DEADLINE_PASSED");
+}
+
+/// One step of a random life.
+#[derive(Debug, Clone)]
+enum Step {
+    File,
+    Approve(usize, usize),
+    Issue(usize),
+    Redeem(usize),
+    Propose(usize, usize),
+    Sign(usize, usize),
+    Retract(usize, usize),
+    Wait(i64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let any = 0..32_usize;
+    prop_oneof![
+        4 => Just(Step::File),
+        8 => (any.clone(), any.clone()).prop_map(|(request, device)| Step::Approve(request, device)),
+        4 => any.clone().prop_map(Step::Issue),
+        1 => any.clone().prop_map(Step::Redeem),
+        3 => (any.clone(), any.clone()).prop_map(|(change, device)| Step::Propose(change, device)),
+        5 => (any.clone(), any.clone()).prop_map(|(proposal, device)| Step::Sign(proposal, device)),
+        1 => (any.clone(), any).prop_map(|(proposal, device)| Step::Retract(proposal, device)),
+        2 => prop_oneof![6 => 1..30_i64, 2 => 100..700_i64, 1 => 86_400..500_000_i64].prop_map(Step::Wait),
+    ]
+}
+
+/// A log in which requests and charters come and go.
+struct Life {
+    log: Log,
+    now: i64,
+    filed: Vec<RequestId>,
+    tokens: Vec<String>,
+    documents: Vec<Value>,
+}
+
+impl Life {
+    fn new() -> Self {
+        let log = Log::new(&ample());
+        Self { log, now: NOW, filed: Vec::new(), tokens: Vec::new(), documents: Vec::new() }
+    }
+
+    /// Does what may be done; what is refused changes nothing.
+    fn step(&mut self, step: &Step) -> Result<(), Refusal> {
+        let device = |at: &usize| DEVICES[at % DEVICES.len()];
+        let (now, log) = (self.now, &mut self.log);
+        let request = |at: &usize| self.filed.get(at % self.filed.len().max(1)).copied();
+        let document = |at: &usize| self.documents.get(at % self.documents.len().max(1)).cloned();
+        match step {
+            Step::Wait(seconds) => {
+                self.now += seconds;
+                log.run(&Command::Tick, self.now * 1000)?;
+            }
+            Step::File => {
+                let name = format!("g{}", log.entries.len());
+                let times = json!({"requested_at": now, "expires_at": now + 600});
+                let grant = patch(grant_named(&log.charter(), &name), times);
+                self.filed.push(log.file(&grant, "erin/file")?);
+            }
+            Step::Approve(at, by) => {
+                if let Some(id) = request(at) {
+                    log.approve(&id, device(by), now)?;
+                }
+            }
+            Step::Issue(at) => {
+                let authorized =
+                    |id: &RequestId| log.state.request(id).is_some_and(|it| it.state() == "authorized");
+                if let Some(id) = request(at).filter(authorized) {
+                    self.tokens.push(log.issue(&id, now)?);
+                }
+            }
+            Step::Redeem(at) => {
+                if let Some(id) = request(at) {
+                    log.redeem(&id, "erin/file", now, &log.entries.len().to_string())?;
+                }
+            }
+            Step::Propose(change, by) => {
+                let mut document = following(log, now);
+                document["nonce"] = json!(nonce(&log.entries.len().to_string()));
+                let edit = CHANGES[change % CHANGES.len()].2;
+                // An index that an earlier change has taken away is no change.
+                let edited = std::panic::catch_unwind(|| {
+                    let mut document = document.clone();
+                    edit(&mut document);
+                    document
+                });
+                let document = edited.unwrap_or(document);
+                log.propose(one(&document, device(by), now), now)?;
+                self.documents.push(document);
+            }
+            Step::Sign(at, by) => {
+                if let Some(document) = document(at) {
+                    log.consent(&document, device(by), now)?;
+                }
+            }
+            Step::Retract(at, by) => {
+                if let Some(document) = document(at) {
+                    log.retract(&document, device(by), now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self) {
+        let charter = self.log.charter();
+        for request in self.log.state.requests() {
+            let named = self.log.state.charter_named(&request.grant().charter);
+            assert!(named.is_some(), "the charter of every live request is kept");
+            assert!(request.state() != "pending" || named == Some(&charter), "nothing waits under old rules");
+        }
+        assert!(
+            self.log
+                .state
+                .proposals()
+                .all(|proposal| proposal.rules().document().previous == Some(charter.digest()))
+        );
+        for jwt in &self.tokens {
+            if let Err(rejection) = verified(&charter, jwt, self.now) {
+                let reasons = [
+                    "TAKEN_AWAY",
+                    "TOKEN_TIME",
+                    "CHARTER_SUPERSEDED",
+                    "CHARTER_MISMATCH",
+                    "CHARTER_NOT_IN_FORCE",
+                ];
+                assert!(reasons.contains(&rejection.reason()), "{rejection}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens around changes of the charter, an auditor and every snapshot agree with the daemon.
+    #[test]
+    fn random_lives_with_new_charters_are_audited(steps in vec(steps(), 10..60)) {
+        let mut life = Life::new();
+        for step in &steps {
+            let before = life.log.entries.len();
+            if life.step(step).is_err() {
+                prop_assert_eq!(life.log.entries.len(), before);
+            }
+            life.holds();
+        }
+        life.log.audited();
+    }
 }
