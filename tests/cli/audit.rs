@@ -9,13 +9,15 @@ use breakglass::{
         replay::Replay,
         time::Timestamp,
     },
-    jose::Digest,
-    tlog::{Frontier, leaf_hash},
+    jose::{Digest, b64},
+    store::ExportDirectory,
+    tlog::{Checkpoint, Frontier, Origin, SignedCheckpoint, VerifierKey, leaf_hash},
 };
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Log, NOW, charter, grant_named},
+    kit::{Log, NOW, ORIGIN, charter_of, document, grant_named},
     run::{Place, Ran},
 };
 
@@ -42,9 +44,16 @@ fn snapshot(log: &Log, size: usize) -> Command {
     Command::Snapshot { size: size as u64, root, digest: Digest::of(&state.to_snapshot().unwrap()) }
 }
 
+/// The log's own key.
+fn log_key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+}
+
 /// Requests that are approved at once and long after, and snapshots that are recorded at once and long after.
 fn long() -> Log {
-    let mut log = Log::new(&charter());
+    let mut document = document();
+    document["log_keys"][0]["key"]["x"] = json!(b64::encode(log_key().public_key().as_ref()));
+    let mut log = Log::new(&charter_of(&document));
     let file = |log: &mut Log, name: &str, at: i64| -> RequestId {
         log.file_at(&grant_named(&log.charter(), name), "erin/file", at * 1000).unwrap()
     };
@@ -87,6 +96,34 @@ fn verify(entries: &[Vec<u8>], pinned: Digest, more: &[&str]) -> Ran {
     let place = Place::new();
     place.write("lines", [entries.join(&b'\n'), vec![b'\n']].concat());
     place.run(&[&["audit", "verify", "lines", "--genesis", &pinned.to_string()], more].concat())
+}
+
+/// The entries as an export, with a checkpoint over just them.
+fn export(entries: &[Vec<u8>]) -> Place {
+    let mut tree = Frontier::empty();
+    for entry in entries {
+        tree.append(leaf_hash(entry), |_, _| ());
+    }
+    let (origin, key) = (ORIGIN.parse::<Origin>().unwrap(), log_key());
+    let head = Checkpoint { origin: origin.clone(), size: tree.size(), root: tree.root() };
+    let signature = key.sign(head.to_string().as_bytes()).as_ref().try_into().unwrap();
+    let verifier = VerifierKey::new(origin, key.public_key().as_ref().try_into().unwrap());
+    let signed = SignedCheckpoint::assemble(head, &verifier, &signature).unwrap();
+    let place = Place::new();
+    let mut export = ExportDirectory::at(&place.path().join("copy")).export(signed).unwrap();
+    export.push(entries.to_vec()).unwrap();
+    export.finish().unwrap();
+    place
+}
+
+/// Changes one byte of an entry in the middle of a bundle of an export.
+fn flip(place: &Place, bundle: &str) {
+    let name = format!("copy/tile/entries/{bundle}");
+    let mut bytes = place.read(&name);
+    let middle = bytes.len() / 2;
+    let at = middle + bytes[middle..].windows(2).position(|two| two == b"\":").unwrap();
+    bytes[at + 1] = b';';
+    place.write(&name, bytes);
 }
 
 /// The first entry from this one on whose event is of this type.
@@ -161,6 +198,33 @@ fn the_first_wrong_entry_of_a_long_log_is_named() {
         let reason = why.split(['(', ')']).nth(1).unwrap_or(&why);
         assert!(ran.stderr.contains(reason), "{what}: {reason} is not in {}", ran.stderr);
     }
+}
+
+#[test]
+fn faults_of_a_long_export_are_told_in_their_order() {
+    let log = long();
+    let forged_at = find(&log, 303, "approval_recorded");
+    let mut forged = log.entries.clone();
+    change(&mut forged, forged_at, |event| event["signature"]["signature"] = json!("A".repeat(86)));
+    let told = |place: &Place| {
+        let ran = place.run(&["audit", "verify", "copy", "--genesis", &log.pinned.to_string()]);
+        let entry = ran.stderr.split("entry ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        (ran.code, entry, ran.stdout + &ran.stderr)
+    };
+    let honest = export(&log.entries);
+    let (code, _, text) = told(&honest);
+    assert!(code == 0 && text.contains("signed by the log key"), "{text}");
+    // A file that was changed is told in its turn: bundle 0 before, bundle 10 after the forged approval in bundle 1.
+    flip(&honest, "010");
+    let (code, entry, text) = told(&honest);
+    assert!(code == 4 && entry.is_some_and(|entry: usize| entry / 256 == 10), "{text}");
+    let place = export(&forged);
+    flip(&place, "010");
+    let (code, entry, text) = told(&place);
+    assert_eq!((code, entry), (4, Some(forged_at)), "{text}");
+    flip(&place, "000");
+    let (code, entry, text) = told(&place);
+    assert!(code == 4 && entry.is_some_and(|entry: usize| entry / 256 == 0), "{text}");
 }
 
 #[test]
