@@ -2,7 +2,14 @@
 
 use anyhow::Result;
 
-use super::{Session, device::DeviceArgs, id::IdArg, judge};
+use super::{
+    Session,
+    device::DeviceArgs,
+    exit::Problem,
+    id::IdArg,
+    judge,
+    offline::{self, OfflineArgs},
+};
 use crate::domain::statement::Verdict;
 
 /// Approve a request with your YubiKey, after reading it
@@ -14,15 +21,24 @@ use crate::domain::statement::Verdict;
 Examples:
   breakglass approve 3fz0Xq
   breakglass approve 3fz0Xq --serial 12345678
-  breakglass approve 3fz0Xq --serial 12345678 --pin-file pin --yes     (development charters only)")]
+  breakglass approve 3fz0Xq --serial 12345678 --pin-file pin --yes     (development charters only)
+  breakglass approve --offline request.json                            (a machine without a network)")]
 pub(crate) struct Args {
     /// The request, or the beginning of its id
-    #[arg(value_name = "ID")]
-    id: IdArg,
+    #[arg(value_name = "ID", required_unless_present = "offline", conflicts_with = "offline")]
+    id: Option<IdArg>,
+    #[command(flatten)]
+    offline: OfflineArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
-    judge::run(&args.id, &args.device, Verdict::Approve, session)
+    match (&args.offline.offline, &args.id) {
+        (Some(file), _) => offline::judge(file, &args.offline, &args.device, Verdict::Approve, session),
+        (None, Some(id)) => judge::run(id, &args.device, Verdict::Approve, session),
+        (None, None) => {
+            Err(Problem::usage("ID_NEEDED", "give the id of a request, or --offline FILE").into())
+        }
+    }
 }

@@ -23,7 +23,9 @@ mod judge;
 mod key;
 mod keyring;
 mod list;
+mod offline;
 mod output;
+mod qr;
 mod random;
 mod redeem;
 mod report;
@@ -115,6 +117,9 @@ enum Command {
     Watch(watch::Args),
     Approve(approve::Args),
     Deny(deny::Args),
+    /// Hand in verdicts that were signed without a network
+    #[command(subcommand)]
+    Approval(offline::ApprovalCommand),
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
     Station(station::Args),
@@ -175,6 +180,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Watch(args) => watch::run(&args, session),
         Command::Approve(args) => approve::run(&args, session),
         Command::Deny(args) => deny::run(&args, session),
+        Command::Approval(command) => offline::approval(&command, session),
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
         Command::Station(args) => station::run(&args, session),

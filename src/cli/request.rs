@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use anyhow::{Context as _, Result};
+use clap::Subcommand;
 use serde_json::json;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     device,
     exit::Problem,
     keyring::Keyring,
-    random, redeem,
+    offline, random, redeem,
     setup::Setup,
     statement::{self, Statement},
     text::{self, Fields},
@@ -39,8 +40,12 @@ Examples:
   breakglass request --reason \"orders are stuck\" --incident INC-7 \\
     --profile db-read --ttl 15m \\
     --detail '{\"type\":\"database\",\"actions\":[\"read\"],\"locations\":[\"pg/prod/orders\"]}'
-  TOKEN=$(breakglass request --reason \"orders are stuck\" --incident INC-7 --wait)")]
+  TOKEN=$(breakglass request --reason \"orders are stuck\" --incident INC-7 --wait)
+  breakglass request export 3fz0Xq --out request.json")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The kind of access, as the charter names it
     #[arg(long, value_name = "ID")]
     profile: Option<ProfileId>,
@@ -51,11 +56,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON", value_parser = parse_detail)]
     detail: Vec<Detail>,
     /// Why you need it, in a sentence that the custodians will read
-    #[arg(long, value_name = "TEXT", value_parser = |text: &str| Reason::new(text.to_owned()))]
-    reason: Reason,
+    #[arg(long, value_name = "TEXT", required = true, value_parser = |text: &str| Reason::new(text.to_owned()))]
+    reason: Option<Reason>,
     /// The incident, as your tracker names it
-    #[arg(long, value_name = "ID")]
-    incident: Incident,
+    #[arg(long, value_name = "ID", required = true)]
+    incident: Option<Incident>,
     /// How long the token lives, from issuance: 90s, 15m, 1h [default: the longest that the profile allows]
     #[arg(long, value_name = "TIME", value_parser = text::parse_duration)]
     ttl: Option<u32>,
@@ -81,7 +86,20 @@ fn parse_detail(text: &str) -> Result<Detail, String> {
     })
 }
 
+/// What else there is to do with a request.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Export(offline::ExportArgs),
+}
+
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
+    if let Some(Command::Export(args)) = &args.command {
+        return offline::export(args, session);
+    }
+    let (Some(reason), Some(incident)) = (&args.reason, &args.incident) else {
+        let message = "say why, and for which incident: --reason TEXT --incident ID";
+        return Err(Problem::usage("REASON_NEEDED", message).into());
+    };
     let setup = Setup::load(session.config.as_deref())?;
     let signer = Signer::choose(args, &setup, session)?;
     let (cnf, redeem_key) = (random::key()?, random::key()?);
@@ -97,8 +115,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         requester_key: signer.holder.key.thumbprint(),
         aud: args.aud.clone().unwrap_or_else(|| profile.aud.clone()),
         authorization_details: details(profile, &args.detail)?,
-        reason: args.reason.clone(),
-        incident: args.incident.clone(),
+        reason: reason.clone(),
+        incident: incident.clone(),
         ttl: args.ttl.unwrap_or(profile.max_ttl),
         cnf: Confirmation::Jkt(cnf.public.thumbprint()),
         redeem_key: redeem_key.public,

@@ -30,6 +30,8 @@ fn every_command_explains_itself_with_an_example() {
         &["charter", "new"],
         &["charter", "sign"],
         &["charter", "show"],
+        &["request", "export"],
+        &["approval", "submit"],
         &["ceremony", "begin"],
         &["ceremony", "step"],
         &["ceremony", "sign"],

@@ -6,7 +6,6 @@
 mod begin;
 mod page;
 mod print;
-mod qr;
 mod sign;
 mod step;
 mod submit;

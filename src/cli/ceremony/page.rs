@@ -6,9 +6,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::qr;
 use crate::{
-    cli::{text, view},
+    cli::{qr, text, view},
     domain::{
         charter::Rules,
         id::PersonId,

@@ -18,6 +18,7 @@ fn a_day_at_work() {
         a_requester_signs_with_a_yubikey(&world);
         a_station_goes_on_with_who_stays(&world);
         super::ceremony::it_has_a_transcript(&world);
+        super::offline::a_custodian_without_a_network(&world);
         the_log_as_lines(&world);
         let log = world.stop_and_read();
         assert!(!log.contains(&token) && !log.contains("123456"), "neither token nor PIN is in the log");
@@ -135,7 +136,7 @@ fn the_log_as_lines(world: &World) {
     let exported = world.json(&["audit", "export", "copy"]).json();
     let verified = world.json(&["audit", "verify", "copy"]).json();
     assert_eq!(verified["root"], exported["root"]);
-    assert_eq!(verified["events"]["request_filed"], 5);
+    assert_eq!(verified["events"]["request_filed"], 7);
     let size = exported["entries"].as_u64().unwrap();
     let charter = (0..size).find(|index| {
         let proof = world.json(&["audit", "prove", &index.to_string()]).json();

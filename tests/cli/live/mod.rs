@@ -10,6 +10,7 @@ mod ceremony;
 mod day;
 mod lost;
 mod night;
+mod offline;
 mod pty;
 mod rules;
 mod terminal;

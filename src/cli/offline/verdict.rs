@@ -1,0 +1,104 @@
+//! `breakglass approve --offline` and `deny --offline`: a verdict on a request in a file, written into a file.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use crate::{
+    cli::{
+        Session, clock,
+        device::{self, DeviceArgs},
+        exit::Problem,
+        files,
+        judge::{question, word},
+        review::Reviewed,
+        setup::Setup,
+        statement::{self, Statement},
+        view,
+    },
+    domain::{
+        charter::Role,
+        grant::Grant,
+        statement::{MAX_STATEMENT_BYTES, Verdict},
+    },
+    jose::{GeneralJws, Typ},
+};
+
+/// Options of a verdict that no daemon is asked about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OfflineArgs {
+    /// Judge the request in this file, without a daemon; - reads what a QR scanner types
+    #[arg(long, value_name = "FILE")]
+    pub(crate) offline: Option<PathBuf>,
+    /// With --offline: where to write the verdict [default: ID.approval.json or ID.denial.json]
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+pub(crate) fn judge(
+    file: &Path,
+    args: &OfflineArgs,
+    device: &DeviceArgs,
+    verdict: Verdict,
+    session: &mut Session,
+) -> Result<()> {
+    let setup = Setup::load(session.config.as_deref())?;
+    let charter = &setup.charter;
+    device.check(charter)?;
+    let bytes = if file.as_os_str() == "-" { scanned()? } else { files::read(file)? };
+    let place = || format!("{} holds no request", file.display());
+    let jws = GeneralJws::parse(&bytes, MAX_STATEMENT_BYTES).with_context(place)?;
+    let id = Grant::id_of(&jws.payload);
+    let reviewed = Reviewed::new(charter, &bytes, &id)?;
+    let now = clock::now();
+    if !charter.is_in_force(now) {
+        let message =
+            "your charter has expired: bring a newer chain (breakglass charter pull) to this machine";
+        return Err(Problem::refused("CHARTER_EXPIRED", message).into());
+    }
+    session.out.say(view::grant::describe(&reviewed, charter, now))?;
+    let custodian = device::choose(&mut session.out, charter, device.serial, now, Role::Custodian)?;
+    reviewed.eligible(charter, &custodian.person, verdict, false, now)?;
+    device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
+    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
+    let pin = device::pin(device.pin_file.as_deref(), &prompt)?;
+    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
+    let (typ, kind) = match verdict {
+        Verdict::Approve => (Typ::Approval, "approval"),
+        Verdict::Deny => (Typ::Denial, "denial"),
+    };
+    let statement = Statement { typ, payload: reviewed.payload(), station: None, iat: clock::now() };
+    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
+    let signed = statement::single(reviewed.payload().to_vec(), signature);
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.{kind}.json")));
+    files::replace(&out, &signed.to_json(), files::Access::Public)?;
+    let result = json!({
+        "request_id": id,
+        "person": custodian.person,
+        "serial": custodian.key.serial().0,
+        "verdict": word(verdict),
+        "file": out,
+    });
+    session.out.result(&result, || {
+        format!(
+            "Signed. Wrote {}.\nNext, where there is a network, soon: breakglass approval submit {}",
+            out.display(),
+            out.display()
+        )
+    })
+}
+
+/// What a scanner types: one line.
+fn scanned() -> Result<Vec<u8>> {
+    let mut text = String::new();
+    let limit = MAX_STATEMENT_BYTES as u64 + 2;
+    std::io::stdin()
+        .take(limit)
+        .read_to_string(&mut text)
+        .context("nothing could be read from the scanner")?;
+    Ok(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec())
+}
