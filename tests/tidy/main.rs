@@ -1,6 +1,12 @@
 //! The rules of the architecture, checked on the source itself.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do, by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do, by panicking"
+)]
+
+mod dependencies;
 
 use std::{
     collections::BTreeMap,
