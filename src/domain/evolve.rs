@@ -182,14 +182,14 @@ impl State {
     fn file(&mut self, filed: &GeneralJws, grant: Option<Grant>, at: Timestamp) -> Result<(), &'static str> {
         let parsed = grant.map_or_else(|| Grant::parse(&filed.payload), Ok);
         let grant = parsed.map_err(|_| "the grant in it is not valid")?;
-        let id = Grant::id_of(&filed.payload);
         if self.charter.is_none() {
             return Err("no charter is in force");
         }
+        let request = Request::file(grant, filed.clone(), at);
+        let id = request.id();
         if self.requests.contains_key(&id) || self.closed.contains_key(&id) {
             return Err("the request was filed before");
         }
-        let request = Request::file(grant, filed.clone(), at);
         if !self.index.file(id, &request) {
             return Err("a live request uses one of its keys");
         }

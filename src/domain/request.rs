@@ -21,6 +21,8 @@ use crate::jose::{Digest, GeneralJws, Signature};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Request {
+    /// Follows from the filed bytes; asked for too often to hash them each time.
+    id: RequestId,
     grant: Grant,
     filed: GeneralJws,
     filed_at: Timestamp,
@@ -46,7 +48,8 @@ impl TryFrom<Stored> for Request {
     type Error = GrantError;
     fn try_from(stored: Stored) -> Result<Self, GrantError> {
         let grant = Grant::parse(&stored.filed.payload)?;
-        Ok(Self { grant, filed: stored.filed, filed_at: stored.filed_at, life: stored.life })
+        let id = Grant::id_of(&stored.filed.payload);
+        Ok(Self { id, grant, filed: stored.filed, filed_at: stored.filed_at, life: stored.life })
     }
 }
 
@@ -155,7 +158,14 @@ impl Request {
     /// A new request.
     #[must_use]
     pub fn file(grant: Grant, filed: GeneralJws, filed_at: Timestamp) -> Self {
-        Self { grant, filed, filed_at, life: Life::Pending { approvals: Vec::new(), denials: Vec::new() } }
+        let id = Grant::id_of(&filed.payload);
+        Self {
+            id,
+            grant,
+            filed,
+            filed_at,
+            life: Life::Pending { approvals: Vec::new(), denials: Vec::new() },
+        }
     }
 
     /// What is asked.
@@ -167,7 +177,7 @@ impl Request {
     /// The id, which is the grant's digest.
     #[must_use]
     pub fn id(&self) -> RequestId {
-        Grant::id_of(&self.filed.payload)
+        self.id
     }
 
     /// The grant's bytes.
