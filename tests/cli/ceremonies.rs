@@ -53,13 +53,18 @@ impl Room {
         said
     }
 
-    /// Kills it as soon as it says this line; whether it got that far.
+    /// Kills it as soon as it says this line; whether it got that far. What ends before that has to end well.
     fn kill_at(&self, line: usize) -> bool {
         let mut script = self.script().spawn().unwrap();
         let mut said = BufReader::new(script.stdout.take().unwrap()).lines();
-        let reached = said.by_ref().nth(line).is_some();
-        end(&mut script);
-        reached
+        if said.by_ref().nth(line).is_some() {
+            end(&mut script);
+            return true;
+        }
+        let output = script.wait_with_output().unwrap();
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "it failed before line {line}:\n{why}");
+        false
     }
 
     fn transcript(&self) -> Value {
