@@ -208,7 +208,7 @@ def arguments():
     parser.add_argument("--server-cert", required=True, help="the daemon's certificate, PEM: the only one accepted")
     parser.add_argument("--cert", required=True, help="this tool's certificate, PEM")
     parser.add_argument("--key", required=True, help="this tool's enrolled P-256 key, PEM (PKCS#8)")
-    parser.add_argument("--charter-digest", help="refuse any other charter")
+    parser.add_argument("--charter-digest", help="refuse any other charter; write --charter-digest=D, as D may begin with a hyphen")
     parser.add_argument("--profile", required=True)
     parser.add_argument("--detail", required=True, action="append", help="one authorization_details object, JSON")
     parser.add_argument("--reason", required=True)
