@@ -22,7 +22,7 @@ use crate::{
         statement::Verdict,
     },
     grpc::v1,
-    jose::Typ,
+    jose::{GeneralJws, Typ},
     piv::Pin,
 };
 
@@ -35,13 +35,7 @@ pub(super) fn run(id: &IdArg, device: &DeviceArgs, verdict: Verdict, session: &m
     let request = daemon.get(&id)?;
     open(&request, verdict)?;
     let reviewed = Reviewed::new(&setup.charter, &request.jws, &id)?;
-    let now = clock::now();
-    session.out.say(view::grant::describe(&reviewed, &setup.charter, now))?;
-    let custodian = device::choose(&mut session.out, &setup.charter, device.serial, now, Role::Custodian)?;
-    reviewed.eligible(&setup.charter, &custodian.person, verdict, false, now)?;
-    device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
-    let pin =
-        device::pin(device.pin_file.as_deref(), &format!("PIN of YubiKey {}:", custodian.key.serial()))?;
+    let (custodian, pin) = consent(&reviewed, &setup.charter, device, verdict, session)?;
     let after = sign_and_submit(&daemon, &reviewed, &custodian, &pin, verdict, None, session)?;
     let result = json!({
         "request_id": id,
@@ -51,6 +45,24 @@ pub(super) fn run(id: &IdArg, device: &DeviceArgs, verdict: Verdict, session: &m
         "verdict": word(verdict),
     });
     session.out.result(&result, || outcome(&after, verdict, &setup.charter))
+}
+
+/// Shows what is asked, and has a custodian who may judge it say yes and enter the PIN.
+pub(super) fn consent(
+    reviewed: &Reviewed<'_>,
+    charter: &Rules,
+    device: &DeviceArgs,
+    verdict: Verdict,
+    session: &mut Session,
+) -> Result<(Custodian, Pin)> {
+    let now = clock::now();
+    session.out.say(view::grant::describe(reviewed, charter, now))?;
+    let custodian = device::choose(&mut session.out, charter, device.serial, now, Role::Custodian)?;
+    reviewed.eligible(charter, &custodian.person, verdict, false, now)?;
+    device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
+    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
+    let pin = device::pin(device.pin_file.as_deref(), &prompt)?;
+    Ok((custodian, pin))
 }
 
 /// Nobody is asked for a PIN and a touch for a request that has ended; of one that ended, not even its bytes are kept.
@@ -78,6 +90,25 @@ pub(super) fn question(verdict: Verdict, custodian: &Custodian) -> String {
     }
 }
 
+/// Signs the verdict over the reviewed bytes, with a touch.
+pub(super) fn sign(
+    reviewed: &Reviewed<'_>,
+    custodian: &Custodian,
+    pin: &Pin,
+    verdict: Verdict,
+    station: Option<&str>,
+    session: &mut Session,
+) -> Result<GeneralJws> {
+    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
+    let typ = match verdict {
+        Verdict::Approve => Typ::Approval,
+        Verdict::Deny => Typ::Denial,
+    };
+    let statement = Statement { typ, payload: reviewed.payload(), station, iat: clock::now() };
+    let signature = statement::sign_with_device(&custodian.key, &custodian.public, pin, &statement)?;
+    Ok(statement::single(reviewed.payload().to_vec(), signature))
+}
+
 /// Signs the verdict over the reviewed bytes, and hands it to the daemon.
 pub(super) fn sign_and_submit(
     daemon: &Daemon,
@@ -88,14 +119,7 @@ pub(super) fn sign_and_submit(
     station: Option<&str>,
     session: &mut Session,
 ) -> Result<v1::Request> {
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let typ = match verdict {
-        Verdict::Approve => Typ::Approval,
-        Verdict::Deny => Typ::Denial,
-    };
-    let statement = Statement { typ, payload: reviewed.payload(), station, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, pin, &statement)?;
-    let jws = statement::single(reviewed.payload().to_vec(), signature);
+    let jws = sign(reviewed, custodian, pin, verdict, station, session)?;
     // A signature that the daemon holds already changes nothing, so asking again is safe.
     let answer = match insist(|| daemon.submit(&reviewed.id, jws.to_json())) {
         (Err(error), true) if matches!(error.reason.as_str(), "ALREADY_SIGNED" | "WRONG_STATE") => {

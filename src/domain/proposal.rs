@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     charter::{Charter, CharterError, Rules, SIGNING_WINDOW, Tally},
-    exact,
     grant::MAX_GRANT_BYTES,
     id::{Issuer, Nonce, PersonId},
     refusal::Refusal,
+    statement::SignedAbout,
     time::Timestamp,
 };
-use crate::jose::{Digest, GeneralJws, JoseError, Signature, Typ, json};
+use crate::jose::{Digest, GeneralJws, JoseError, Signature, json};
 
 /// A document that may follow the charter in force, with the signatures so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -193,50 +193,7 @@ pub struct AboutProposal {
 }
 
 /// A proposal taken back, under its author's signature.
-#[derive(Debug, Clone)]
-pub struct SignedRetraction {
-    jws: GeneralJws,
-    about: AboutProposal,
-    signed_at: i64,
-    kid: Digest,
-}
-
-impl SignedRetraction {
-    /// Verifies with the key that the charter in force has under the header's `kid`.
-    pub fn verify(jws: GeneralJws, rules: &Rules) -> Result<Self, Refusal> {
-        let about = exact::parse(&jws.payload, MAX_GRANT_BYTES)?;
-        let [signature] = jws.signatures.as_slice() else {
-            return Err(Refusal::NotOneSignature);
-        };
-        super::statement::verify_signature(signature, &jws.payload, rules, Typ::Retraction)?;
-        let (signed_at, kid) = (signature.header().iat, signature.header().kid);
-        Ok(Self { jws, about, signed_at, kid })
-    }
-
-    /// The payload.
-    #[must_use]
-    pub fn about(&self) -> &AboutProposal {
-        &self.about
-    }
-
-    /// When it was signed, Unix seconds.
-    #[must_use]
-    pub fn signed_at(&self) -> i64 {
-        self.signed_at
-    }
-
-    /// The key that signed.
-    #[must_use]
-    pub fn kid(&self) -> Digest {
-        self.kid
-    }
-
-    /// The signed object.
-    #[must_use]
-    pub fn jws(&self) -> &GeneralJws {
-        &self.jws
-    }
-}
+pub type SignedRetraction = SignedAbout<AboutProposal>;
 
 /// Which proposal a recorded retraction is about.
 pub(super) fn proposal_of(statement: &GeneralJws) -> Result<Digest, JoseError> {

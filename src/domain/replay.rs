@@ -289,9 +289,11 @@ impl Replay {
             Event::CharterSigned { charter, signature } => {
                 Command::Sign { proposal: *charter, signature: Box::new(signature.clone()) }
             }
-            Event::CharterRetracted { retraction } => {
-                Command::Retract(Box::new(SignedRetraction::verify(retraction.clone(), rules()?)?))
-            }
+            Event::CharterRetracted { retraction } => Command::Retract(Box::new(SignedRetraction::verify(
+                retraction.clone(),
+                rules()?,
+                Typ::Retraction,
+            )?)),
             Event::CharterAdopted { charter } => {
                 let charter =
                     Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;

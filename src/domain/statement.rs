@@ -4,7 +4,7 @@
 //! Whose key that is, and whether he may say so, `decide` asks the charter. A statement authenticates itself: whoever
 //! carries it over whichever connection does not matter.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     charter::Rules,
@@ -139,15 +139,18 @@ pub fn request_of(statement: &GeneralJws) -> Result<RequestId, JoseError> {
 }
 
 /// A withdrawal or a redemption, under the requester's signature.
+pub type SignedAboutRequest = SignedAbout<AboutRequest>;
+
+/// A statement about something that exists already, under one signature.
 #[derive(Debug, Clone)]
-pub struct SignedAboutRequest {
+pub struct SignedAbout<T> {
     jws: GeneralJws,
-    about: AboutRequest,
+    about: T,
     signed_at: i64,
     kid: Digest,
 }
 
-impl SignedAboutRequest {
+impl<T: DeserializeOwned + Serialize> SignedAbout<T> {
     /// Verifies a statement of the expected type.
     pub fn verify(jws: GeneralJws, rules: &Rules, expected: Typ) -> Result<Self, Refusal> {
         let about = exact::parse(&jws.payload, MAX_GRANT_BYTES)?;
@@ -161,7 +164,7 @@ impl SignedAboutRequest {
 
     /// The payload.
     #[must_use]
-    pub fn about(&self) -> &AboutRequest {
+    pub fn about(&self) -> &T {
         &self.about
     }
 

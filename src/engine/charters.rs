@@ -14,7 +14,7 @@ use crate::{
         statement::MAX_STATEMENT_BYTES,
         transcript::{MAX_SIGNED_BYTES, SignedTranscript},
     },
-    jose::{Digest, GeneralJws},
+    jose::{Digest, GeneralJws, Typ},
     store::SqliteStore,
 };
 
@@ -79,7 +79,7 @@ impl Engine {
     /// Takes a proposed charter back.
     pub async fn retract(&self, actor: Actor, jws: &[u8]) -> Result<Decided, EngineError> {
         let jws = GeneralJws::parse(jws, MAX_STATEMENT_BYTES).map_err(Refusal::from)?;
-        let signed = SignedRetraction::verify(jws, &*self.charter()?)?;
+        let signed = SignedRetraction::verify(jws, &*self.charter()?, Typ::Retraction)?;
         self.submit(actor, Command::Retract(Box::new(signed))).await
     }
 

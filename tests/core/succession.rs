@@ -49,7 +49,7 @@ impl Log {
         let about = bytes(&json!({"iss": rules.document().iss, "charter": rules.digest(),
             "proposal": Digest::of(&payload(document)), "nonce": nonce("retraction")}));
         let jws = key(device).jws(Typ::Retraction, &about, at);
-        Ok(Command::Retract(Box::new(SignedRetraction::verify(jws, &rules)?)))
+        Ok(Command::Retract(Box::new(SignedRetraction::verify(jws, &rules, Typ::Retraction)?)))
     }
 
     /// Adopts a document that alice and bob have signed.

@@ -11,21 +11,18 @@ use serde_json::json;
 use crate::{
     cli::{
         Session, clock,
-        device::{self, DeviceArgs},
+        device::DeviceArgs,
         exit::Problem,
         files,
-        judge::{question, word},
+        judge::{consent, sign, word},
         review::Reviewed,
         setup::Setup,
-        statement::{self, Statement},
-        view,
     },
     domain::{
-        charter::Role,
         grant::Grant,
         statement::{MAX_STATEMENT_BYTES, Verdict},
     },
-    jose::{GeneralJws, Typ},
+    jose::GeneralJws,
 };
 
 /// Options of a verdict that no daemon is asked about.
@@ -54,26 +51,17 @@ pub(crate) fn judge(
     let jws = GeneralJws::parse(&bytes, MAX_STATEMENT_BYTES).with_context(place)?;
     let id = Grant::id_of(&jws.payload);
     let reviewed = Reviewed::new(charter, &bytes, &id)?;
-    let now = clock::now();
-    if !charter.is_in_force(now) {
+    if !charter.is_in_force(clock::now()) {
         let message =
             "your charter has expired: bring a newer chain (breakglass charter pull) to this machine";
         return Err(Problem::refused("CHARTER_EXPIRED", message).into());
     }
-    session.out.say(view::grant::describe(&reviewed, charter, now))?;
-    let custodian = device::choose(&mut session.out, charter, device.serial, now, Role::Custodian)?;
-    reviewed.eligible(charter, &custodian.person, verdict, false, now)?;
-    device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(device.pin_file.as_deref(), &prompt)?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let (typ, kind) = match verdict {
-        Verdict::Approve => (Typ::Approval, "approval"),
-        Verdict::Deny => (Typ::Denial, "denial"),
+    let (custodian, pin) = consent(&reviewed, charter, device, verdict, session)?;
+    let signed = sign(&reviewed, &custodian, &pin, verdict, None, session)?;
+    let kind = match verdict {
+        Verdict::Approve => "approval",
+        Verdict::Deny => "denial",
     };
-    let statement = Statement { typ, payload: reviewed.payload(), station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
-    let signed = statement::single(reviewed.payload().to_vec(), signature);
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.{kind}.json")));
     files::replace(&out, &signed.to_json(), files::Access::Public)?;
     let result = json!({
