@@ -30,14 +30,15 @@ pub fn in_stack(test: &str, cards: &[CardSpec], body: impl FnOnce(&Remote)) {
         return body(&Remote { dir: dir.into() });
     }
     let failed = match run(test, cards) {
-        Ok(true) => None,
-        Ok(false) => Some("it failed in its own process, see above".to_owned()),
+        Ok(None) => None,
+        Ok(Some(how)) => Some(how),
         Err(error) => Some(error.to_string()),
     };
     assert!(failed.is_none(), "{test}: {}", failed.unwrap_or_default());
 }
 
-fn run(test: &str, cards: &[CardSpec]) -> Result<bool, Box<dyn std::error::Error>> {
+/// How the child failed, if it did.
+fn run(test: &str, cards: &[CardSpec]) -> Result<Option<String>, Box<dyn std::error::Error>> {
     let dir = temporary()?;
     let stack = Stack::start(&dir.0, cards)?;
     let mut child = Command::new(std::env::current_exe()?)
@@ -50,8 +51,13 @@ fn run(test: &str, cards: &[CardSpec]) -> Result<bool, Box<dyn std::error::Error
     if let Some(mut stdout) = child.stdout.take() {
         std::io::Read::read_to_string(&mut stdout, &mut output)?;
     }
+    let status = child.wait()?;
     // A name that matches no test would be a test that always passes.
-    Ok(child.wait()?.success() && output.contains("1 passed"))
+    if status.success() && output.contains("1 passed") {
+        return Ok(None);
+    }
+    // A panic is on standard error, above; of an end by a signal only the status tells.
+    Ok(Some(format!("it failed in its own process ({status}), see above; it printed: {output}")))
 }
 
 impl Remote {
