@@ -3,26 +3,24 @@
 //! Invariant: a log that replays to its end was written by `decide`, whoever held the database; the first entry that
 //! was not is named.
 
+mod command;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{
+use crate::domain::{
     ahead::{Prepared, Verified},
-    charter::Charter,
     command::{Command, Context},
     decide::decide,
     event::{Actor, Entry, Event, Failure},
     evidence::Evidence,
     grant::Grant,
     id::InstanceId,
-    proposal::{SignedProposal, SignedRetraction},
     refusal::Refusal,
     state::State,
-    statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
-    transcript::SignedTranscript,
 };
 use crate::{
-    jose::{Digest, GeneralJws, JoseError, Typ},
+    jose::{Digest, JoseError},
     tlog::{Frontier, Hash, leaf_hash},
 };
 
@@ -45,10 +43,10 @@ pub enum WrongEntry {
     Differs(String),
     /// The first charter is not the pinned one.
     #[error("the log's first charter is not the pinned one")]
-    NotPinned(#[source] super::charter::CharterError),
+    NotPinned(#[source] crate::domain::charter::CharterError),
     /// It does not follow.
     #[error(transparent)]
-    Inconsistent(#[from] super::evolve::Inconsistent),
+    Inconsistent(#[from] crate::domain::evolve::Inconsistent),
 }
 
 impl From<Refusal> for WrongEntry {
@@ -263,81 +261,6 @@ impl Replay {
         }
         self.expected = events;
         Ok(())
-    }
-
-    /// A charter that was proposed, or adopted in one go, after version 1.
-    fn proposed(&self, statement: &GeneralJws, at: Timestamp) -> Result<Command, WrongEntry> {
-        let charter = self.state.charter().ok_or(Refusal::NoCharter)?;
-        let proposal = Box::new(SignedProposal::verify(statement.clone(), charter, at.seconds())?);
-        Ok(Command::Propose { proposal, evidence: self.evidence.clone() })
-    }
-
-    /// The command that this event is the first answer to.
-    fn command(&self, event: &Event, at: Timestamp) -> Result<Command, WrongEntry> {
-        let rules = || self.state.charter().ok_or(Refusal::NoCharter);
-        let about =
-            |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
-        let verdict = |id, signature: &crate::jose::Signature| {
-            let request = self.state.request(id).ok_or(Refusal::RequestUnknown(*id))?;
-            SignedVerdict::verify(request.payload(), signature.clone(), rules()?).map(Box::new)
-        };
-        Ok(match event {
-            Event::CharterProposed { charter } => self.proposed(charter, at)?,
-            Event::CharterAdopted { charter } if self.state.charter().is_some() => {
-                self.proposed(charter, at)?
-            }
-            Event::CharterSigned { charter, signature } => {
-                Command::Sign { proposal: *charter, signature: Box::new(signature.clone()) }
-            }
-            Event::CharterRetracted { retraction } => Command::Retract(Box::new(SignedRetraction::verify(
-                retraction.clone(),
-                rules()?,
-                Typ::Retraction,
-            )?)),
-            Event::CharterAdopted { charter } => {
-                let charter =
-                    Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
-                Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
-            }
-            Event::TranscriptRecorded { transcript } => {
-                Command::Record(Box::new(SignedTranscript::verify(transcript.clone(), rules()?)?))
-            }
-            Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
-            Event::RequestFiled { request } => {
-                Command::File(Box::new(SignedGrant::verify(request.clone(), rules()?)?))
-            }
-            Event::ApprovalRecorded { request_id, signature }
-            | Event::DenialRecorded { request_id, signature } => {
-                Command::Judge(verdict(request_id, signature)?)
-            }
-            Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
-            Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
-            Event::CharterLapsed { .. }
-            | Event::RequestLapsed { .. }
-            | Event::TokenExpired { .. }
-            | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
-            Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
-            Event::TokenIssued { request_id, jwt, jwe } => {
-                Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }
-            }
-            Event::IssuanceFailed { request_id, reason } => {
-                Command::Fail { request: *request_id, reason: *reason }
-            }
-            Event::AttemptsRefused { minute, peer, reason, count } => {
-                Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
-            }
-            Event::SnapshotTaken { size, root, digest } => {
-                Command::Snapshot { size: *size, root: *root, digest: *digest }
-            }
-            Event::AttestationRecorded { .. }
-            | Event::RequestDenied { .. }
-            | Event::RequestSuperseded { .. }
-            | Event::IssuanceAuthorized { .. } => {
-                return Err(WrongEntry::Differs(
-                    "it never stands alone: the entry that leads to it is missing".into(),
-                ));
-            }
-        })
     }
 }
 

@@ -1,0 +1,93 @@
+//! Which command an event is the first answer to: its statement, verified by the charter in force at its turn.
+
+use super::{Replay, WrongEntry};
+use crate::{
+    domain::{
+        charter::Charter,
+        command::Command,
+        event::{Event, Failure},
+        proposal::{SignedProposal, SignedRetraction},
+        refusal::Refusal,
+        statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
+        time::Timestamp,
+        transcript::SignedTranscript,
+    },
+    jose::{GeneralJws, Typ},
+};
+
+impl Replay {
+    /// A charter that was proposed, or adopted in one go, after version 1.
+    fn proposed(&self, statement: &GeneralJws, at: Timestamp) -> Result<Command, WrongEntry> {
+        let charter = self.state.charter().ok_or(Refusal::NoCharter)?;
+        let proposal = Box::new(SignedProposal::verify(statement.clone(), charter, at.seconds())?);
+        Ok(Command::Propose { proposal, evidence: self.evidence.clone() })
+    }
+
+    /// The command that this event is the first answer to.
+    pub(super) fn command(&self, event: &Event, at: Timestamp) -> Result<Command, WrongEntry> {
+        let rules = || self.state.charter().ok_or(Refusal::NoCharter);
+        let about =
+            |jws: &GeneralJws, typ| SignedAboutRequest::verify(jws.clone(), rules()?, typ).map(Box::new);
+        let verdict = |id, signature: &crate::jose::Signature| {
+            let request = self.state.request(id).ok_or(Refusal::RequestUnknown(*id))?;
+            SignedVerdict::verify(request.payload(), signature.clone(), rules()?).map(Box::new)
+        };
+        Ok(match event {
+            Event::CharterProposed { charter } => self.proposed(charter, at)?,
+            Event::CharterAdopted { charter } if self.state.charter().is_some() => {
+                self.proposed(charter, at)?
+            }
+            Event::CharterSigned { charter, signature } => {
+                Command::Sign { proposal: *charter, signature: Box::new(signature.clone()) }
+            }
+            Event::CharterRetracted { retraction } => Command::Retract(Box::new(SignedRetraction::verify(
+                retraction.clone(),
+                rules()?,
+                Typ::Retraction,
+            )?)),
+            Event::CharterAdopted { charter } => {
+                let charter =
+                    Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
+                Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
+            }
+            Event::TranscriptRecorded { transcript } => {
+                Command::Record(Box::new(SignedTranscript::verify(transcript.clone(), rules()?)?))
+            }
+            Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
+            Event::RequestFiled { request } => {
+                Command::File(Box::new(SignedGrant::verify(request.clone(), rules()?)?))
+            }
+            Event::ApprovalRecorded { request_id, signature }
+            | Event::DenialRecorded { request_id, signature } => {
+                Command::Judge(verdict(request_id, signature)?)
+            }
+            Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
+            Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
+            Event::CharterLapsed { .. }
+            | Event::RequestLapsed { .. }
+            | Event::TokenExpired { .. }
+            | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
+            Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
+            Event::TokenIssued { request_id, jwt, jwe } => {
+                Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }
+            }
+            Event::IssuanceFailed { request_id, reason } => {
+                Command::Fail { request: *request_id, reason: *reason }
+            }
+            Event::AttemptsRefused { minute, peer, reason, count } => {
+                Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
+            }
+            Event::SnapshotTaken { size, root, digest } => {
+                Command::Snapshot { size: *size, root: *root, digest: *digest }
+            }
+            Event::AttestationRecorded { .. }
+            | Event::RequestDenied { .. }
+            | Event::RequestSuperseded { .. }
+            | Event::IssuanceAuthorized { .. } => {
+                return Err(WrongEntry::Differs(
+                    "it never stands alone: the entry that leads to it is missing".into(),
+                ));
+            }
+        })
+    }
+}
