@@ -97,8 +97,8 @@ pub(super) enum Identity {
 /// Asks the card in one reader who it is.
 pub(super) fn identify(reader: CString) -> Identity {
     let asked = || -> Result<_, LinkError> {
-        let context = link::context().map_err(|_| pcsc::Error::NoService)?;
-        Link::connect(&context, &reader)?.begin()?.identify()
+        let service = link::service().map_err(|_| pcsc::Error::NoService)?;
+        Link::connect(&service, &reader)?.begin()?.identify()
     };
     match asked() {
         Ok((serial, firmware)) => Identity::Device(Device { reader, serial, firmware }),
@@ -110,7 +110,7 @@ pub(super) fn identify(reader: CString) -> Identity {
 /// Asks all readers at once, until `enough` says so or `patience` ends. A thread that is left behind ends by itself
 /// when its card answers.
 fn collect(patience: Duration, enough: impl Fn(&Device) -> bool) -> Result<Scan, PivError> {
-    let mut busy = link::readers_with_card(&link::context()?)?;
+    let mut busy = link::readers_with_card(&link::service()?)?;
     let deadline = Instant::now() + patience;
     let (sender, receiver) = mpsc::channel();
     for reader in busy.clone() {

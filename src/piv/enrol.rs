@@ -88,6 +88,8 @@ fn make(enrolment: &Enrolment<'_>, slot: Slot, touch_policy: TouchPolicy) -> Res
     };
     let of = |error: yubikey::Error| translate(serial, error);
     let device = devices::find(serial)?;
+    // The crate opens and closes contexts and connections by itself, while the threads of the search may still be at it.
+    let _turn = super::link::turn();
     let mut yubikey = open(&device)?;
     if !enrolment.overwrite && holds_key(&mut yubikey, slot_id).map_err(of)? {
         return Err(PivError::SlotOccupied { serial, slot: slot.name() });

@@ -160,8 +160,8 @@ impl PivKey {
         talk: impl FnOnce(&Conversation<'_>) -> Result<T, PivError>,
     ) -> Result<T, PivError> {
         let serial = self.device.serial;
-        let context = link::context()?;
-        let mut link = Link::connect(&context, &self.device.reader)
+        let service = link::service()?;
+        let mut link = Link::connect(&service, &self.device.reader)
             .map_err(|error| link::LinkError::from(error).of(serial))?;
         let conversation = link.begin().map_err(|error| error.of(serial))?;
         let (found, _) = conversation.identify().map_err(|error| error.of(serial))?;

@@ -1,8 +1,13 @@
 //! One connection to the card in one reader, and exclusive conversations with it.
 //!
 //! The connection leaves the card as it found it: another program's session in the same reader is not reset.
+//!
+//! libpcsclite (1.9.9 at least) forgets a connection without the lock of its lists: threads that disconnect at the same
+//! time read memory that was freed, and the process ends. So one thread at a time opens or closes a context or closes a
+//! connection. To connect and to talk takes no turn: those wait for the card, for as long as somebody is asked for a touch.
 
 use std::ffi::{CStr, CString};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode, State, Transaction};
@@ -18,14 +23,45 @@ const ANSWER: usize = 300;
 /// No PIV answer of interest is longer.
 const LONGEST: usize = 4096;
 
-/// Opens the smart card service. Each thread has its own context: calls on one wait for each other.
-pub(super) fn context() -> Result<Context, PivError> {
-    Context::establish(Scope::System).map_err(|error| PivError::Service { detail: error.to_string() })
+/// Waits for a turn to change libpcsclite's lists; it lasts until the guard is dropped.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static LISTS: Mutex<()> = Mutex::new(());
+    // It guards nothing that a panic could leave half done.
+    LISTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The smart card service. Each thread has its own context: calls on one wait for each other.
+pub(super) struct Service {
+    // `None` only while it is being dropped.
+    context: Option<Context>,
+}
+
+/// Opens the smart card service.
+pub(super) fn service() -> Result<Service, PivError> {
+    let _turn = turn();
+    let context = Context::establish(Scope::System);
+    context
+        .map(|context| Service { context: Some(context) })
+        .map_err(|error| PivError::Service { detail: error.to_string() })
+}
+
+impl Service {
+    pub fn context(&self) -> Result<&Context, pcsc::Error> {
+        self.context.as_ref().ok_or(pcsc::Error::InvalidHandle)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _turn = turn();
+        self.context.take();
+    }
 }
 
 /// Readers of YubiKeys that hold a card now.
-pub(super) fn readers_with_card(context: &Context) -> Result<Vec<CString>, PivError> {
+pub(super) fn readers_with_card(opened: &Service) -> Result<Vec<CString>, PivError> {
     let service = |error: pcsc::Error| PivError::Service { detail: error.to_string() };
+    let context = opened.context().map_err(service)?;
     let names: Vec<CString> =
         context.list_readers_owned().map_err(service)?.into_iter().filter(|name| is_yubikey(name)).collect();
     let mut states: Vec<_> =
@@ -61,8 +97,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn connect(context: &Context, reader: &CStr) -> Result<Self, pcsc::Error> {
-        let card = context.connect(reader, ShareMode::Shared, Protocols::T1)?;
+    pub fn connect(service: &Service, reader: &CStr) -> Result<Self, pcsc::Error> {
+        let card = service.context()?.connect(reader, ShareMode::Shared, Protocols::T1)?;
         Ok(Self { card: Some(card) })
     }
 
@@ -89,6 +125,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(card) = self.card.take() {
+            let _turn = turn();
             // The card may be gone; there is nothing to be done about it.
             let _ = card.disconnect(Disposition::LeaveCard);
         }

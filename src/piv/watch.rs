@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-use pcsc::{Context, PNP_NOTIFICATION, ReaderState, State};
+use pcsc::{PNP_NOTIFICATION, ReaderState, State};
 
 use super::devices::{self, Identity};
 use super::{Device, PivError, link};
@@ -20,7 +20,7 @@ pub enum PivEvent {
 
 /// Watches the readers. The keys that are plugged in at first are reported as if they came.
 pub struct Watch {
-    context: Context,
+    service: link::Service,
     /// The service's view as last seen; the first entry stands for readers themselves coming and going, because a real
     /// key brings its own reader.
     states: Vec<ReaderState>,
@@ -43,7 +43,7 @@ impl Watch {
     /// [`PivError::Service`] when there is no pcscd.
     pub fn new() -> Result<Self, PivError> {
         Ok(Self {
-            context: link::context()?,
+            service: link::service()?,
             states: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
             plugged: BTreeMap::new(),
             events: VecDeque::new(),
@@ -62,22 +62,23 @@ impl Watch {
             }
             self.list_readers()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.context.get_status_change(left, &mut self.states) {
+            let context = self.service.context().map_err(|error| broken(&error))?;
+            match context.get_status_change(left, &mut self.states) {
                 Ok(()) => self.look(),
                 Err(pcsc::Error::Timeout) if left.is_zero() => return Ok(None),
                 // A reader went between listing and waiting: list again.
                 Err(pcsc::Error::Timeout | pcsc::Error::UnknownReader) => {}
-                Err(error) => return Err(PivError::Service { detail: error.to_string() }),
+                Err(error) => return Err(broken(&error)),
             }
         }
     }
 
     /// Adds readers that came, drops those that went.
     fn list_readers(&mut self) -> Result<(), PivError> {
-        let readers = match self.context.list_readers_owned() {
+        let readers = match self.service.context().and_then(pcsc::Context::list_readers_owned) {
             Ok(readers) => readers,
             Err(pcsc::Error::NoReadersAvailable) => Vec::new(),
-            Err(error) => return Err(PivError::Service { detail: error.to_string() }),
+            Err(error) => return Err(broken(&error)),
         };
         let (plugged, events) = (&mut self.plugged, &mut self.events);
         self.states.retain(|state| {
@@ -128,4 +129,8 @@ impl Watch {
 fn leave(plugged: &mut BTreeMap<CString, Seen>, events: &mut VecDeque<PivEvent>, reader: &CStr) {
     let device = plugged.remove(reader).and_then(|seen| seen.device);
     events.extend(device.map(PivEvent::Unplugged));
+}
+
+fn broken(error: &pcsc::Error) -> PivError {
+    PivError::Service { detail: error.to_string() }
 }

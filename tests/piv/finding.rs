@@ -98,3 +98,23 @@ fn without_a_service_it_is_said_so() {
     assert_eq!(PivKey::open(Serial(1)).unwrap_err().reason(), "PIV_NO_SERVICE");
     assert!(Watch::new().is_err());
 }
+
+/// libpcsclite forgets connections without its own lock; before that was taken into account, this ended in a
+/// segmentation fault one time in three.
+#[test]
+fn searches_side_by_side_do_not_disturb_each_other() {
+    let serials: Vec<u32> = (0..6).map(|n| 10_700_000 + n).collect();
+    let cards: Vec<_> = serials.iter().map(|serial| CardSpec::new(*serial)).collect();
+    in_stack("finding::searches_side_by_side_do_not_disturb_each_other", &cards, |_| {
+        let search = |serial: u32| {
+            for _ in 0..40 {
+                assert_eq!(PivKey::open(Serial(serial)).unwrap().serial().0, serial);
+            }
+        };
+        std::thread::scope(|scope| {
+            for serial in &serials {
+                scope.spawn(|| search(*serial));
+            }
+        });
+    });
+}
