@@ -62,13 +62,13 @@ impl Watch {
             }
             self.list_readers()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let context = self.service.context().map_err(|error| broken(&error))?;
+            let context = self.service.context().map_err(|error| broken(error))?;
             match context.get_status_change(left, &mut self.states) {
                 Ok(()) => self.look(),
                 Err(pcsc::Error::Timeout) if left.is_zero() => return Ok(None),
                 // A reader went between listing and waiting: list again.
                 Err(pcsc::Error::Timeout | pcsc::Error::UnknownReader) => {}
-                Err(error) => return Err(broken(&error)),
+                Err(error) => return Err(broken(error)),
             }
         }
     }
@@ -78,7 +78,7 @@ impl Watch {
         let readers = match self.service.context().and_then(pcsc::Context::list_readers_owned) {
             Ok(readers) => readers,
             Err(pcsc::Error::NoReadersAvailable) => Vec::new(),
-            Err(error) => return Err(broken(&error)),
+            Err(error) => return Err(broken(error)),
         };
         let (plugged, events) = (&mut self.plugged, &mut self.events);
         self.states.retain(|state| {
@@ -131,6 +131,6 @@ fn leave(plugged: &mut BTreeMap<CString, Seen>, events: &mut VecDeque<PivEvent>,
     events.extend(device.map(PivEvent::Unplugged));
 }
 
-fn broken(error: &pcsc::Error) -> PivError {
+fn broken(error: pcsc::Error) -> PivError {
     PivError::Service { detail: error.to_string() }
 }
