@@ -62,7 +62,7 @@ impl Watch {
             }
             self.list_readers()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let context = self.service.context().map_err(|error| broken(error))?;
+            let context = self.service.context().map_err(broken)?;
             match context.get_status_change(left, &mut self.states) {
                 Ok(()) => self.look(),
                 Err(pcsc::Error::Timeout) if left.is_zero() => return Ok(None),
