@@ -43,6 +43,9 @@ impl DeviceArgs {
     }
 }
 
+/// Who takes part in changes of the charter and in ceremonies; approving is for the first of these alone.
+pub(crate) const KEEPERS: &[Role] = &[Role::Custodian, Role::Recovery];
+
 /// A plugged-in hardware key of a custodian.
 pub(crate) struct Custodian {
     pub(crate) person: PersonId,
@@ -54,7 +57,7 @@ pub(crate) struct Custodian {
 
 impl Custodian {
     /// Whose key this is, if the charter lists it for somebody with this role, in term.
-    pub(crate) fn recognise(rules: &Rules, key: PivKey, now: i64, role: Role) -> Result<Self> {
+    pub(crate) fn recognise(rules: &Rules, key: PivKey, now: i64, wanted: &[Role]) -> Result<Self> {
         let serial = key.serial();
         let holder = rules.holders().find(|holder| holder.kind == KeyKind::Piv { serial: serial.0 });
         let holder = holder.ok_or_else(|| {
@@ -63,10 +66,10 @@ impl Custodian {
             );
             Problem::refused("KEY_UNKNOWN", message)
         })?;
-        if !holder.has(role, now) {
-            let (who, reason) = match role {
-                Role::Custodian => ("custodian", "NOT_A_CUSTODIAN"),
-                Role::Requester | Role::Auditor => ("requester", "REQUESTER_UNKNOWN"),
+        if !wanted.iter().any(|role| holder.has(*role, now)) {
+            let (who, reason) = match wanted.first() {
+                Some(Role::Custodian | Role::Recovery) => ("custodian", "NOT_A_CUSTODIAN"),
+                _ => ("requester", "REQUESTER_UNKNOWN"),
             };
             let message = format!(
                 "YubiKey {serial} belongs to {}, who is no {who} at this time: another {who} must sign",
@@ -97,10 +100,10 @@ pub(crate) fn choose(
     rules: &Rules,
     serial: Option<Serial>,
     now: i64,
-    role: Role,
+    wanted: &[Role],
 ) -> Result<Custodian> {
     if let Some(serial) = serial {
-        return Custodian::recognise(rules, PivKey::open(serial)?, now, role);
+        return Custodian::recognise(rules, PivKey::open(serial)?, now, wanted);
     }
     let plugged = piv::devices()?;
     let known = |serial: Serial| {
@@ -122,7 +125,7 @@ pub(crate) fn choose(
         mine.retain(|device| device.serial == chosen);
     }
     match mine.pop() {
-        Some(device) => Custodian::recognise(rules, PivKey::at(device), now, role),
+        Some(device) => Custodian::recognise(rules, PivKey::at(device), now, wanted),
         None => Err(Problem::unavailable(
             "NO_DEVICE",
             "no custodian's YubiKey of this charter is plugged in: plug it in and try again",

@@ -57,7 +57,7 @@ pub(super) fn consent(
 ) -> Result<(Custodian, Pin)> {
     let now = clock::now();
     session.out.say(view::grant::describe(reviewed, charter, now))?;
-    let custodian = device::choose(&mut session.out, charter, device.serial, now, Role::Custodian)?;
+    let custodian = device::choose(&mut session.out, charter, device.serial, now, &[Role::Custodian])?;
     reviewed.eligible(charter, &custodian.person, verdict, false, now)?;
     device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
     let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());

@@ -177,7 +177,7 @@ impl<'a> Signer<'a> {
             &setup.charter,
             args.device.serial,
             clock::now(),
-            Role::Requester,
+            &[Role::Requester],
         )?;
         let kid = custodian.public.thumbprint();
         let holder = setup.charter.holder(&kid).context("the key is not in the charter")?;

@@ -196,7 +196,7 @@ impl Station<'_> {
             return Ok(());
         }
         let rules = &self.setup.charter;
-        let custodian = Custodian::recognise(rules, PivKey::at(key), clock::now(), Role::Custodian)?;
+        let custodian = Custodian::recognise(rules, PivKey::at(key), clock::now(), &[Role::Custodian])?;
         session.out.say(format!("\nHello {}.", text::safe(&custodian.name)))?;
         for request in pending {
             let Some(reviewed) = list::reviewed(rules, &request) else {

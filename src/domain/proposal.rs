@@ -116,10 +116,10 @@ pub fn deadline(rules: &Rules) -> i64 {
     document.issued_at.saturating_add(SIGNING_WINDOW).min(document.expires_at)
 }
 
-/// The custodian of the charter in force whose signature stands first.
+/// The custodian or recovery custodian of the charter in force whose signature stands first.
 fn author(charter: &Charter, statement: &GeneralJws) -> Option<PersonId> {
     let first = statement.signatures.first()?;
-    charter.holder(&first.header().kid)?.custodian(first.header().iat)
+    charter.holder(&first.header().kid)?.keeper(first.header().iat)
 }
 
 /// A successor with one signature or more, all of them verified.

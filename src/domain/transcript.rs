@@ -196,7 +196,7 @@ impl SignedTranscript {
         for signature in &jws.signatures {
             verify_signature(signature, &jws.payload, rules, Typ::Transcript)?;
             let header = signature.header();
-            let person = rules.holder(&header.kid).and_then(|holder| holder.custodian(header.iat));
+            let person = rules.holder(&header.kid).and_then(|holder| holder.keeper(header.iat));
             let person = person.ok_or(Refusal::NotACustodian)?;
             if header.station.is_some() {
                 return Err(Refusal::StationForbidden);

@@ -7,6 +7,7 @@
 //! - The HSM is asked to sign (`issue`) only for an authorization that is in the log and under a checkpoint.
 //! - An invariant found broken latches: nothing is decided any more until a person has looked.
 
+mod alarm;
 mod charters;
 mod clock;
 mod error;

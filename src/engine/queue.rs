@@ -157,6 +157,7 @@ impl Queue {
         }
         for entry in &batch.entries {
             self.issuer.notice(&entry.event);
+            super::alarm::notice(&entry.event);
             if let Some(id) = touched(&entry.event) {
                 let _nobody_listens = self.engine.shared.changes.send(id);
             }

@@ -159,7 +159,10 @@ async fn metrics(shared: &Shared) -> Response {
         if let Some(charter) = state.charter() {
             moment.charter_version = charter.document().version;
             moment.charter_expires = charter.document().expires_at;
+            moment.recovered = charter.document().by_recovery;
         }
+        moment.recoveries =
+            state.proposals().filter(|proposal| proposal.rules().document().by_recovery).count() as u64;
     });
     shared.metrics.set(&moment);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.encode()).into_response()

@@ -101,6 +101,10 @@ pub struct Moment {
     pub charter_version: u32,
     /// When it expires, Unix seconds.
     pub charter_expires: i64,
+    /// Whether recovery custodians put it in force.
+    pub recovered: bool,
+    /// Proposed versions that recovery custodians are to put in force.
+    pub recoveries: u64,
 }
 
 /// All counters and gauges. Share it in an `Arc`; every method takes `&self` and is cheap.
@@ -118,6 +122,8 @@ pub struct Metrics {
     latched: Gauge,
     charter_version: Gauge,
     charter_expires: Gauge,
+    recovered: Gauge,
+    recoveries: Gauge<u64, AtomicU64>,
     healthy: Family<DeviceLabels, Gauge>,
     canary_seconds: Family<DeviceLabels, Gauge<f64, AtomicU64>>,
     canaries: Arc<RwLock<[Canary; 2]>>,
@@ -138,6 +144,8 @@ impl Default for Metrics {
             latched: Gauge::default(),
             charter_version: Gauge::default(),
             charter_expires: Gauge::default(),
+            recovered: Gauge::default(),
+            recoveries: Gauge::default(),
             healthy: Family::default(),
             canary_seconds: Family::default(),
             canaries: Arc::default(),
@@ -191,6 +199,16 @@ impl Metrics {
             "charter_expires_timestamp_seconds",
             "When the charter in force expires",
             self.charter_expires.clone(),
+        );
+        registry.register(
+            "charter_by_recovery",
+            "1 if recovery custodians put the charter in force, and not governance",
+            self.recovered.clone(),
+        );
+        registry.register(
+            "recovery_proposals",
+            "Proposed charters that recovery custodians are to put in force",
+            self.recoveries.clone(),
         );
         registry.register(
             "device_healthy",
@@ -263,6 +281,8 @@ impl Metrics {
         self.latched.set(i64::from(moment.latched));
         self.charter_version.set(i64::from(moment.charter_version));
         self.charter_expires.set(moment.charter_expires);
+        self.recovered.set(i64::from(moment.recovered));
+        self.recoveries.set(moment.recoveries);
     }
 
     /// Everything, in the text format of [`CONTENT_TYPE`].

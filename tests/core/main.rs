@@ -21,6 +21,7 @@ mod difference;
 mod kit;
 mod lessons;
 mod model;
+mod recovery;
 mod reference;
 mod replay;
 mod rules;

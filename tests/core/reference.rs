@@ -15,6 +15,8 @@ use crate::kit::{AUD, NOW, ORIGIN, key, nonce, payload};
 const PERSONS: usize = 6;
 /// Two devices of each person; the third of each is enrolled by some versions only.
 const DEVICES: usize = 3;
+/// Recovery custodians come after the persons, with one device each; the first may have another.
+const SEALED: std::ops::Range<usize> = PERSONS..PERSONS + 3;
 const DAY: i64 = 86_400;
 
 /// What the model knows of a version.
@@ -28,6 +30,9 @@ struct Version {
     ends: BTreeMap<usize, i64>,
     threshold: usize,
     governors: BTreeSet<usize>,
+    /// Whether two of the recovery custodians can replace the governors.
+    recovery: bool,
+    by_recovery: bool,
 }
 
 /// How one version is made from the one before.
@@ -40,6 +45,10 @@ struct Step {
     threshold: usize,
     governors: BTreeSet<usize>,
     ends: Option<(usize, i64)>,
+    recovery: bool,
+    by_recovery: bool,
+    /// Whether the first recovery custodian has a second device.
+    spare: bool,
     /// Who signs, and how many hours after `issued_at`.
     signers: Vec<(usize, usize, i64)>,
     fault: Fault,
@@ -61,6 +70,9 @@ enum Fault {
 fn step() -> impl Strategy<Value = Step> {
     let all: Vec<usize> = (0..PERSONS).collect();
     let devices: Vec<(usize, usize)> = (0..PERSONS).flat_map(|p| (0..DEVICES).map(move |d| (p, d))).collect();
+    let sealed = SEALED.map(|person| (person, 0)).chain([(SEALED.start, 1)]);
+    let devices: Vec<(usize, usize)> = devices.into_iter().chain(sealed).collect();
+    let signers = devices.len();
     let fault = prop_oneof![
         12 => Just(Fault::None),
         1 => Just(Fault::Station),
@@ -79,24 +91,44 @@ fn step() -> impl Strategy<Value = Step> {
         subsequence(all, 5..=PERSONS),
         prop_oneof![3 => Just(None), 1 => (0..PERSONS, 1_i64..3).prop_map(Some)],
         (
-            subsequence(devices, 0..=PERSONS * DEVICES),
-            vec(prop_oneof![60 => 0_i64..100, 1 => 160_i64..180], PERSONS * DEVICES),
+            subsequence(devices, 0..=signers),
+            vec(prop_oneof![60 => 0_i64..100, 1 => 160_i64..180], signers),
             any::<bool>(),
+            (prop::bool::weighted(0.9), prop::bool::weighted(0.4), prop::bool::weighted(0.1)),
         ),
         fault,
     )
         .prop_map(
-            |(third, moved, threshold, governors, ends, (signers, hours, only_enrolled), fault)| Step {
+            |(
+                third,
+                moved,
+                threshold,
+                governors,
+                ends,
+                (signers, hours, only_enrolled, (recovery, by_recovery, spare)),
+                fault,
+            )| Step {
                 enrolled: third.iter().map(|third| [true, true, *third]).collect(),
                 moved,
                 threshold,
                 governors: governors.into_iter().collect(),
                 ends,
+                recovery,
+                by_recovery,
+                spare,
                 signers: signers
                     .into_iter()
                     .zip(hours)
                     // Half of the time nobody signs with a device that does not belong.
-                    .filter(|((person, device), _)| !only_enrolled || *device < 2 || third[*person])
+                    .filter(|((person, device), _)| {
+                        let sealed = SEALED.contains(person);
+                        let enrolled = if sealed {
+                            recovery && (*device == 0 || spare)
+                        } else {
+                            *device < 2 || third[*person]
+                        };
+                        !only_enrolled || enrolled
+                    })
                     .map(|((person, device), hours)| (person, device, hours))
                     .collect(),
                 fault,
@@ -113,7 +145,16 @@ impl Version {
             ends: BTreeMap::new(),
             threshold: 2,
             governors: (0..PERSONS).collect(),
+            recovery: true,
+            by_recovery: false,
         }
+        .with_sealed(false)
+    }
+
+    fn with_sealed(mut self, spare: bool) -> Self {
+        let sealed = SEALED.map(|person| (person, 0)).chain(spare.then_some((SEALED.start, 1)));
+        self.devices.extend(sealed.filter(|_| self.recovery).map(|device| (device, device.0)));
+        self
     }
 
     fn after(&self, step: &Step) -> Self {
@@ -137,7 +178,21 @@ impl Version {
             ends: step.ends.into_iter().collect(),
             threshold: step.threshold,
             governors: step.governors.clone(),
+            recovery: step.recovery,
+            by_recovery: step.by_recovery,
         }
+        .with_sealed(step.spare)
+    }
+
+    fn sealed(&self) -> BTreeSet<(usize, usize)> {
+        self.devices.keys().filter(|(person, _)| SEALED.contains(person)).copied().collect()
+    }
+
+    /// Whether two recovery custodians have signed.
+    fn recovers(&self, signed: &[((usize, usize), i64)]) -> bool {
+        let sealed = self.sealed();
+        let signed = signed.iter().filter(|(device, _)| sealed.contains(device));
+        signed.map(|(device, _)| device.0).collect::<BTreeSet<_>>().len() >= 2
     }
 
     fn in_term(&self, person: usize, at: i64) -> bool {
@@ -158,12 +213,13 @@ impl Version {
 
     fn document(&self, previous: Option<Digest>) -> Value {
         let name = |person: usize| format!("p{person}");
-        let persons: Vec<Value> = (0..PERSONS)
+        let persons: Vec<Value> = (0..if self.recovery { SEALED.end } else { PERSONS })
             .map(|person| {
                 let own = self.devices.iter().filter(|(_, owner)| **owner == person);
                 let devices: Vec<Value> = own.map(|(device, _)| record(*device)).collect();
+                let role = if SEALED.contains(&person) { "recovery" } else { "custodian" };
                 let mut record =
-                    json!({"id": name(person), "name": name(person), "roles": ["custodian"], "devices": devices});
+                    json!({"id": name(person), "name": name(person), "roles": [role], "devices": devices});
                 if let Some(days) = self.ends.get(&person) {
                     record["term"] = json!({"until": self.issued_at + days * DAY});
                 }
@@ -184,6 +240,13 @@ impl Version {
             "log_keys": [{"origin": ORIGIN, "key": {"kty": "OKP", "crv": "Ed25519", "x": breakglass::jose::b64::encode(&[7; 32])}}],
             "daemons": [{"id": "d1", "spki": Digest::of(b"tls")}], "attestation": {},
         });
+        if self.recovery {
+            let sealed: Vec<String> = SEALED.map(name).collect();
+            document["recovery"] = json!({"threshold": 2, "of": sealed});
+        }
+        if self.by_recovery {
+            document["by_recovery"] = json!(true);
+        }
         if let Some(previous) = previous {
             document["previous"] = json!(previous);
         }
@@ -221,7 +284,8 @@ fn model(before: &Version, after: &Version, step: &Step, owners: &BTreeMap<(usiz
         && signed.iter().all(|(device, at)| belongs(device) && *at <= after.issued_at + 7 * DAY)
         && after.devices.iter().all(|(device, owner)| owners.get(device).is_none_or(|before| before == owner))
         && new_ones.iter().all(|new| signed.iter().any(|(device, _)| device == *new))
-        && before.agrees(&signed)
+        && (if after.by_recovery { before.recovers(&signed) } else { before.agrees(&signed) })
+        && (!after.by_recovery || (before.recovery && before.sealed() == after.sealed()))
         && after.agrees(&signed)
 }
 

@@ -108,6 +108,7 @@ fn the_prometheus_client_reads_the_metrics() {
     let expected = [
         "build",
         "calls",
+        "charter_by_recovery",
         "charter_expires_timestamp_seconds",
         "charter_version",
         "checkpoint_size",
@@ -118,6 +119,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "issuances",
         "latched",
         "log_size",
+        "recovery_proposals",
         "requests",
     ];
     assert_eq!(families, json!(expected.map(|name| format!("breakglass_{name}"))));

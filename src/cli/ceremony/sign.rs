@@ -16,11 +16,7 @@ use crate::{
         statement::{self, Statement},
         view,
     },
-    domain::{
-        charter::{Role, Rules},
-        id::PersonId,
-        transcript::Transcript,
-    },
+    domain::{charter::Rules, id::PersonId, transcript::Transcript},
     jose::{Digest, GeneralJws, Signature, Typ},
 };
 
@@ -67,7 +63,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let digest = Digest::of(&jws.payload);
     session.out.say(format!("Its words: {}", view::charter::phrase(&digest)))?;
     let now = clock::now();
-    let custodian = device::choose(&mut session.out, rules, args.device.serial, now, Role::Custodian)?;
+    let custodian = device::choose(&mut session.out, rules, args.device.serial, now, device::KEEPERS)?;
     if !transcript.present.contains(&custodian.person) {
         let message = format!("the transcript does not name {} among those present", custodian.person);
         return Err(Problem::refused("NOT_PRESENT", message).into());
@@ -107,7 +103,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
 
 fn signers(rules: &Rules, jws: &GeneralJws) -> BTreeSet<PersonId> {
     let headers = jws.signatures.iter().map(Signature::header);
-    headers.filter_map(|header| rules.holder(&header.kid)?.custodian(header.iat)).collect()
+    headers.filter_map(|header| rules.holder(&header.kid)?.keeper(header.iat)).collect()
 }
 
 /// From now on the transcript does not change any more.

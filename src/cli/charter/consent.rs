@@ -21,7 +21,7 @@ use crate::{
         view,
     },
     domain::{
-        charter::{Charter, MAX_CHARTER_BYTES, Role, Rules, Tally},
+        charter::{Charter, MAX_CHARTER_BYTES, Rules, Tally},
         id::RequestId,
     },
     grpc::v1,
@@ -72,9 +72,9 @@ fn choose(
     session: &mut Session,
 ) -> Result<Custodian> {
     let out = &mut session.out;
-    device::choose(out, charter, args.serial, now, Role::Custodian).or_else(|error| {
+    device::choose(out, charter, args.serial, now, device::KEEPERS).or_else(|error| {
         // What the first search says is about the charter that people know: it is the better answer if both fail.
-        device::choose(out, rules, args.serial, now, Role::Custodian).map_err(|_| error)
+        device::choose(out, rules, args.serial, now, device::KEEPERS).map_err(|_| error)
     })
 }
 

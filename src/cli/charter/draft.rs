@@ -46,6 +46,7 @@ pub(super) struct Draft {
     attestation_intermediates: Vec<PathBuf>,
     minimum_firmware: Option<Firmware>,
     governance: Formula,
+    recovery: Option<Formula>,
     #[serde(default)]
     groups: BTreeMap<GroupId, BTreeSet<PersonId>>,
     #[serde(rename = "person")]
@@ -208,6 +209,8 @@ impl Draft {
             groups: self.groups,
             profiles,
             governance: self.governance,
+            recovery: self.recovery,
+            by_recovery: false,
             issuing_keys: vec![issuing_key],
             log_keys: vec![daemon.log_key],
             daemons: vec![daemon.daemon],

@@ -66,7 +66,8 @@ pub(super) const EXAMPLE: &str = r#"A draft to begin with (paths are relative to
   approval_window = "1h"
   allow = [{ type = "database", actions = ["read"], locations = ["pg/prod/*"] }]
 
-Optional: development, minimum_firmware; per person from, until, certificates;
+Optional: development, minimum_firmware; recovery = { threshold = 2, of = ["erin", "frank", "grace"] } over persons with
+roles = ["recovery"], whose devices are sealed away after the ceremony; per person from, until, certificates;
 per profile denials, cooldown, requester_key = "piv", stations = true; and tools:
   [[client]]
   id = "incident-bot"

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Days from now until it expires
     #[arg(long, value_name = "N", default_value_t = 90)]
     valid_days: u16,
+    /// Have it put in force by the recovery custodians, whose sealed devices then sign in place of governance
+    #[arg(long)]
+    by_recovery: bool,
     #[command(flatten)]
     changes: super::change::Changes,
 }
@@ -39,6 +42,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     document.nonce = random::nonce()?;
     document.issued_at = now.max(document.issued_at);
     document.expires_at = now.saturating_add(i64::from(args.valid_days) * 86_400);
+    document.by_recovery = args.by_recovery;
     args.changes.make(&mut document)?;
     let mut text = serde_json::to_vec_pretty(&document)?;
     text.push(b'\n');

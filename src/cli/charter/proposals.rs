@@ -17,7 +17,7 @@ use crate::{
         text, view,
     },
     domain::{
-        charter::{Charter, MAX_CHARTER_BYTES, Role, Rules},
+        charter::{Charter, MAX_CHARTER_BYTES, Rules},
         id::RequestId,
         proposal::AboutProposal,
     },
@@ -119,7 +119,7 @@ pub(super) fn retract(args: &RetractArgs, session: &mut Session) -> Result<()> {
     let proposal = find(&daemon, &args.id)?;
     let proposed: Digest = proposal.digest.parse().context("the daemon sent no digest")?;
     let custodian =
-        device::choose(&mut session.out, charter, args.device.serial, clock::now(), Role::Custodian)?;
+        device::choose(&mut session.out, charter, args.device.serial, clock::now(), device::KEEPERS)?;
     let question =
         format!("Take back the charter {}, as {}?", consent::short(&proposed), custodian.describe());
     device::confirm(&mut session.out, &question, args.device.yes)?;

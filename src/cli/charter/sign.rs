@@ -15,7 +15,7 @@ use crate::{
         statement::{self, Statement},
         view,
     },
-    domain::charter::{MAX_CHARTER_BYTES, Role},
+    domain::charter::MAX_CHARTER_BYTES,
     jose::{GeneralJws, Typ},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let mut signed = existing(&out, &loaded)?;
     let now = clock::now();
     session.out.say(view::charter::describe(rules, now))?;
-    let custodian = device::choose(&mut session.out, rules, args.device.serial, now, Role::Custodian)?;
+    let custodian = device::choose(&mut session.out, rules, args.device.serial, now, device::KEEPERS)?;
     let kid = custodian.public.thumbprint();
     if signed.signatures.iter().any(|signature| signature.header().kid == kid) {
         let message =

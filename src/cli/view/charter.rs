@@ -8,7 +8,7 @@ use super::grant::principal;
 use crate::{
     cli::text::{self, Fields},
     domain::{
-        charter::{Client, Device, KeyKind, Person, Profile, Role, Rules, Term},
+        charter::{Client, Device, KeyKind, Person, Profile, Rules, Term},
         detail::Rule,
         quorum::Quorum,
         words,
@@ -28,6 +28,11 @@ pub(crate) fn describe(rules: &Rules, now: i64) -> String {
     if document.development {
         shown.push_str("  DEVELOPMENT: scripts may enter PINs; strict verifiers refuse its tokens unless told otherwise\n");
     }
+    if document.by_recovery {
+        shown.push_str(
+            "  BY RECOVERY: sealed devices put this version in force, not the governance before it\n",
+        );
+    }
     let mut fields = Fields::default();
     fields.add("digest", rules.digest().to_string());
     fields.add("words", phrase(&rules.digest()));
@@ -36,6 +41,9 @@ pub(crate) fn describe(rules: &Rules, now: i64) -> String {
         format!("from {} until {}", text::instant(document.issued_at), text::until(document.expires_at, now)),
     );
     fields.add("changed by", rules.governance().describe());
+    if let Some(recovery) = rules.recovery() {
+        fields.add("recovery by", recovery.describe());
+    }
     for (group, members) in &document.groups {
         let members: Vec<String> = members.iter().map(ToString::to_string).collect();
         fields.add(&format!("group {group}"), members.join(", "));
@@ -204,7 +212,7 @@ pub(crate) fn signatures(rules: &Rules, statement: Option<&GeneralJws>) -> Vec<S
     let mut states: Vec<SignatureState> = rules
         .holders()
         .filter_map(|holder| match holder.kind {
-            KeyKind::Piv { serial } if holder.roles.contains(&Role::Custodian) => Some(SignatureState {
+            KeyKind::Piv { serial } if holder.duty().is_some() => Some(SignatureState {
                 person: holder.principal.to_string(),
                 serial,
                 signed_at: signed_at(&holder.key.thumbprint(), &holder.key),
@@ -244,6 +252,7 @@ pub(crate) fn json(rules: &Rules, states: &[SignatureState]) -> Value {
         "digest": rules.digest(),
         "words": phrase(&rules.digest()),
         "governance": rules.governance().describe(),
+        "recovery": rules.recovery().map(Quorum::describe),
         "profiles": profiles,
         "signatures": signatures,
         "complete": states.iter().all(|state| state.signed_at.is_some()),

@@ -1,7 +1,7 @@
 //! Whether a charter's quorums can be reached when they are needed.
 //!
 //! For every possible requester, after the loss of any one device, at every instant until the charter expires, each
-//! profile and the governance formula must still be satisfiable. Terms change only at their ends, so the instants to
+//! profile, the governance formula and that of recovery must still be satisfiable. Terms change only at their ends, so the instants to
 //! look at are few; satisfaction is monotone, so only the loss of somebody's last device matters.
 
 use std::collections::BTreeSet;
@@ -15,10 +15,13 @@ type Persons = BTreeSet<PersonId>;
 const MAX_TRIALS: usize = 100_000;
 
 pub(super) fn check(rules: &Rules) -> Result<(), CharterError> {
-    let formulas = 1 + 2 * rules.quorums.len();
-    let requesters = cases(rules, &exclusions(rules), MAX_TRIALS / formulas)?;
-    let nobody = cases(rules, &[Persons::new()], MAX_TRIALS / formulas)?;
+    let limit = MAX_TRIALS / (2 + 2 * rules.quorums.len());
+    let requesters = cases(rules, Role::Custodian, &exclusions(rules), limit)?;
+    let nobody = cases(rules, Role::Custodian, &[Persons::new()], limit)?;
     demand(&rules.governance, "governance", &nobody)?;
+    if let Some(recovery) = &rules.recovery {
+        demand(recovery, "recovery", &cases(rules, Role::Recovery, &[Persons::new()], limit)?)?;
+    }
     for (id, quorums) in &rules.quorums {
         demand(&quorums.approve, &format!("profile {id}"), &requesters)?;
         if let Some(deny) = &quorums.deny {
@@ -39,11 +42,11 @@ struct Case {
 
 /// Every case that could be the worst: one that leaves more than another need not be looked at, nor one that leaves
 /// the same.
-fn cases(rules: &Rules, exclusions: &[Persons], limit: usize) -> Result<Vec<Case>, CharterError> {
+fn cases(rules: &Rules, role: Role, exclusions: &[Persons], limit: usize) -> Result<Vec<Case>, CharterError> {
     let mut seen = BTreeSet::new();
     let mut cases = Vec::new();
     for at in instants(rules) {
-        for (lost, present) in presences(rules, at) {
+        for (lost, present) in presences(rules, role, at) {
             for excluded in exclusions {
                 let left: Persons = present.difference(excluded).cloned().collect();
                 if seen.insert(left.clone()) {
@@ -101,12 +104,12 @@ fn instants(rules: &Rules) -> BTreeSet<i64> {
     within.chain([document.issued_at]).collect()
 }
 
-/// Who can approve at this instant, after the loss of each person's only device; where nobody has only one, all.
-fn presences(rules: &Rules, at: i64) -> Vec<(Option<PersonId>, Persons)> {
+/// Who of this role can act at this instant, after the loss of each person's only device; where nobody has only one, all.
+fn presences(rules: &Rules, role: Role, at: i64) -> Vec<(Option<PersonId>, Persons)> {
     let document = &rules.document;
     let custodians = || {
         let persons = document.persons.iter();
-        persons.filter(|person| person.roles.contains(&Role::Custodian) && person.term.covers(at))
+        persons.filter(|person| person.roles.contains(&role) && person.term.covers(at))
     };
     let all: Persons = custodians().map(|person| person.id.clone()).collect();
     let single = custodians().filter(|person| person.devices.len() == 1);

@@ -8,6 +8,7 @@ use super::{
     CharterError, ProfileQuorums, Rules, availability,
     document::{Client, Device, Document, KeyState, Person, Profile, Role, Term},
     holders::{self, Holder},
+    recovery,
 };
 use crate::{
     domain::{
@@ -36,14 +37,17 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
     keys(&document)?;
     let holders = holders::collect(&document)?;
     apart(&document, &holders)?;
-    let governance = formula(&document, "governance", &document.governance)?;
+    let governance = formula(&document, "governance", &document.governance, Role::Custodian)?;
+    let resolve = |of: &Formula| formula(&document, "recovery", of, Role::Recovery);
+    let recovery = document.recovery.as_ref().map(resolve).transpose()?;
+    recovery::check(&document, recovery.as_ref())?;
     let mut quorums = BTreeMap::new();
     for profile in &document.profiles {
         if quorums.insert(profile.id.clone(), self::profile(&document, profile)?).is_some() {
             return refuse(format!("profile {} appears twice", profile.id));
         }
     }
-    let rules = Rules { document, digest, holders, quorums, governance };
+    let rules = Rules { document, digest, holders, quorums, governance, recovery };
     availability::check(&rules)?;
     Ok(rules)
 }
@@ -93,8 +97,9 @@ fn persons(document: &Document) -> Result<(), CharterError> {
         if name.trim().is_empty() || name.len() > 80 {
             return refuse(format!("{id} needs a name of 1 to 80 bytes"));
         }
-        if roles.contains(&Role::Custodian) && devices.is_empty() {
-            return refuse(format!("{id} is a custodian without a device"));
+        let duty = [Role::Custodian, Role::Recovery].into_iter().find(|role| roles.contains(role));
+        if let Some(role) = duty.filter(|_| devices.is_empty()) {
+            return refuse(format!("{id} is a {} without a device", role.as_str()));
         }
     }
     for Person { id, term, .. } in &document.persons {
@@ -104,7 +109,8 @@ fn persons(document: &Document) -> Result<(), CharterError> {
         if members.is_empty() {
             return refuse(format!("group {group} has no members"));
         }
-        if let Some(stranger) = members.iter().find(|member| !has_role(document, member, Role::Custodian)) {
+        let keeps = |id| has_role(document, id, Role::Custodian) || has_role(document, id, Role::Recovery);
+        if let Some(stranger) = members.iter().find(|member| !keeps(member)) {
             return refuse(format!("{stranger} in group {group} is no custodian of this charter"));
         }
     }
@@ -129,8 +135,8 @@ fn clients(document: &Document) -> Result<(), CharterError> {
     for client in &document.clients {
         let Client { id, owners, roles, subjects, keys, term, .. } = client;
         never(id.as_str(), term)?;
-        if roles.contains(&Role::Custodian) {
-            return refuse(format!("client {id} cannot be a custodian: only persons approve"));
+        if roles.contains(&Role::Custodian) || roles.contains(&Role::Recovery) {
+            return refuse(format!("client {id} cannot be a custodian: only persons approve and recover"));
         }
         if owners.is_empty() || keys.is_empty() {
             return refuse(format!("client {id} needs at least one owner and one key"));
@@ -235,7 +241,7 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
     if !signing.any(|key| key.state == KeyState::Active && key.profiles.contains(id)) {
         return refuse(format!("profile {id} has no active issuing key"));
     }
-    let approve = formula(document, &format!("profile {id}"), &profile.quorum)?;
+    let approve = formula(document, &format!("profile {id}"), &profile.quorum, Role::Custodian)?;
     let size = claims::token_bytes(PLAIN_CLAIMS_BYTES, approve.most_seats(), profile.stations);
     if size > MAX_TOKEN_BYTES {
         return refuse(format!(
@@ -243,18 +249,20 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
         ));
     }
     let denials = profile.denials.as_ref();
-    let deny =
-        denials.map(|denials| formula(document, &format!("denials of profile {id}"), denials)).transpose()?;
+    let place = format!("denials of profile {id}");
+    let deny = denials.map(|denials| formula(document, &place, denials, Role::Custodian)).transpose()?;
     Ok(ProfileQuorums { approve, deny })
 }
 
-fn formula(document: &Document, place: &str, formula: &Formula) -> Result<Quorum, CharterError> {
+/// Resolves a formula, all of whose persons have this role.
+fn formula(document: &Document, place: &str, formula: &Formula, role: Role) -> Result<Quorum, CharterError> {
     let groups: &BTreeMap<GroupId, BTreeSet<PersonId>> = &document.groups;
     let quorum = Quorum::new(formula.clone(), groups)
         .map_err(|source| CharterError::Formula { place: place.to_owned(), source })?;
-    match quorum.persons().iter().find(|person| !has_role(document, person, Role::Custodian)) {
+    match quorum.persons().iter().find(|person| !has_role(document, person, role)) {
         Some(stranger) => {
-            refuse(format!("{stranger} in the formula of {place} is no custodian of this charter"))
+            let role = role.as_str();
+            refuse(format!("{stranger} in the formula of {place} is no {role} of this charter"))
         }
         None => Ok(quorum),
     }

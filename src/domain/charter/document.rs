@@ -48,6 +48,13 @@ pub struct Document {
     pub profiles: Vec<Profile>,
     /// Who may change the charter.
     pub governance: Formula,
+    /// Whose sealed devices may put a next version in force when governance cannot: recovery custodians. Absent: nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Formula>,
+    /// Whether this version is put in force by the recovery formula of the one before it, and not by its governance. Said
+    /// here, so that whoever signs or follows it knows, and so that only one formula counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_recovery: bool,
     /// Keys in the HSM that sign tokens.
     pub issuing_keys: Vec<IssuingKey>,
     /// Keys that sign checkpoints of the audit log.
@@ -66,6 +73,8 @@ pub enum Role {
     Auditor,
     /// Approves and denies, with a hardware key.
     Custodian,
+    /// Keeps a sealed hardware key, for the day when too many custodians are lost. Counts in the recovery formula only.
+    Recovery,
     /// Files requests.
     Requester,
 }
@@ -77,6 +86,7 @@ impl Role {
         match self {
             Self::Auditor => "auditor",
             Self::Custodian => "custodian",
+            Self::Recovery => "recovery custodian",
             Self::Requester => "requester",
         }
     }

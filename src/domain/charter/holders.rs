@@ -53,6 +53,27 @@ impl Holder {
         let is_device = matches!(self.kind, KeyKind::Piv { .. });
         (is_device && self.has(Role::Custodian, at)).then(|| self.principal.as_person())
     }
+
+    /// The recovery custodian whose sealed hardware key this is, if it is one and in term.
+    #[must_use]
+    pub fn recovery(&self, at: i64) -> Option<PersonId> {
+        let is_device = matches!(self.kind, KeyKind::Piv { .. });
+        (is_device && self.has(Role::Recovery, at)).then(|| self.principal.as_person())
+    }
+
+    /// Who takes part in ceremonies with this key: a custodian or a recovery custodian, in term.
+    #[must_use]
+    pub fn keeper(&self, at: i64) -> Option<PersonId> {
+        self.custodian(at).or_else(|| self.recovery(at))
+    }
+
+    /// The duty for which this key signs the first charter that names it; none for keys that approve and recover nothing.
+    #[must_use]
+    pub fn duty(&self) -> Option<Role> {
+        let duties = [Role::Custodian, Role::Recovery].into_iter();
+        let mut held = duties.filter(|role| self.roles.contains(role));
+        if matches!(self.kind, KeyKind::Piv { .. }) { held.next() } else { None }
+    }
 }
 
 /// Builds the map; a key in two records, or twice in one, is refused.

@@ -15,6 +15,7 @@ mod holders;
 mod honours;
 mod lineage;
 mod permits;
+mod recovery;
 mod signatures;
 mod stored;
 mod succession;
@@ -54,6 +55,7 @@ pub struct Rules {
     holders: BTreeMap<Digest, Holder>,
     quorums: BTreeMap<ProfileId, ProfileQuorums>,
     governance: Quorum,
+    recovery: Option<Quorum>,
 }
 
 /// The formulas of a profile, resolved.
@@ -106,6 +108,12 @@ impl Rules {
     #[must_use]
     pub fn governance(&self) -> &Quorum {
         &self.governance
+    }
+
+    /// The formula by which the recovery custodians change who the custodians are, if there are any.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&Quorum> {
+        self.recovery.as_ref()
     }
 
     /// Whether statements under this charter still count.

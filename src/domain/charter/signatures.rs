@@ -1,11 +1,12 @@
 //! The signatures of a charter.
 //!
-//! Genesis is signed by every hardware key of every custodian it names, so by the governance quorum as well. Each key
+//! Genesis is signed by every hardware key of every custodian and recovery custodian it names, so by the governance quorum
+//! as well. Each key
 //! is counted once: what is counted is a set of persons, found through a set of keys.
 
 use std::collections::BTreeSet;
 
-use super::{CharterError, KeyKind, Rules, document::Role};
+use super::{CharterError, KeyKind, Rules};
 use crate::jose::{Digest, GeneralJws, Typ};
 
 pub(super) fn verify_genesis(rules: &Rules, statement: &GeneralJws) -> Result<(), CharterError> {
@@ -15,9 +16,7 @@ pub(super) fn verify_genesis(rules: &Rules, statement: &GeneralJws) -> Result<()
     let signed = verified_kids(rules, statement)?;
     let missing: Vec<String> = rules
         .holders()
-        .filter(|holder| {
-            matches!(holder.kind, KeyKind::Piv { .. }) && holder.roles.contains(&Role::Custodian)
-        })
+        .filter(|holder| holder.duty().is_some())
         .filter(|holder| !signed.contains(&holder.key.thumbprint()))
         .map(|holder| match holder.kind {
             KeyKind::Piv { serial } => format!("{} (device {serial})", holder.principal),

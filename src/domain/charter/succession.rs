@@ -1,15 +1,16 @@
 //! From one version to the next: which documents may follow a charter, and whose signatures put one in force.
 //!
 //! Version N+1 needs the governance formula of N by keys of N, and that of N+1 by keys of N+1, each by persons whose term
-//! covers the second of their signature; and every custodian's device that N+1 names and N did not. Invariants: keys and
+//! covers the second of their signature; and every custodian's device that N+1 names and N did not. A version that says so
+//! (`by_recovery`) needs the recovery formula of N instead of its governance, never a mixture. Invariants: keys and
 //! persons are sets, so nobody counts twice; a signature that does not belong is refused, never passed over; whether N
 //! has expired does not matter, or nothing could follow it.
 
 use std::collections::BTreeSet;
 
-use super::{Charter, CharterError, Holder, KeyKind, MAX_CHARTER_BYTES, Rules, document::Role};
+use super::{Charter, CharterError, Holder, KeyKind, MAX_CHARTER_BYTES, Rules, recovery};
 use crate::{
-    domain::{id::PersonId, time::SKEW},
+    domain::{id::PersonId, quorum::Quorum, time::SKEW},
     jose::{Digest, GeneralJws, JoseError, Signature, Typ},
 };
 
@@ -25,6 +26,7 @@ pub struct Tally {
     missing_old: String,
     missing_new: String,
     complete_at: Option<i64>,
+    by_recovery: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ impl Tally {
         &self.missing_devices
     }
 
-    /// Who is still needed for the governance formula of the version in force; empty if nobody.
+    /// Who is still needed for the formula of the version in force, governance or recovery; empty if nobody.
     #[must_use]
     pub fn missing_old(&self) -> &str {
         &self.missing_old
@@ -77,7 +79,9 @@ impl Tally {
     pub fn missing(&self) -> String {
         let mut parts = Vec::new();
         if !self.missing_old.is_empty() {
-            parts.push(format!("by the version in force: {}", self.missing_old));
+            let whose =
+                if self.by_recovery { "by the recovery custodians" } else { "by the version in force" };
+            parts.push(format!("{whose}: {}", self.missing_old));
         }
         if !self.missing_new.is_empty() {
             parts.push(format!("by the new version: {}", self.missing_new));
@@ -125,6 +129,9 @@ impl Charter {
             return Err(CharterError::Times("it is issued in the future".into()));
         }
         self.lineage().check(&rules)?;
+        if next.by_recovery {
+            recovery::confined(self, &rules)?;
+        }
         Ok(rules)
     }
 
@@ -153,10 +160,11 @@ impl Charter {
             signed.push(one);
         }
         signed.sort_by_key(|one| (one.iat, one.kid));
+        let in_force = self.deciding(next)?;
         let demanded = self.demanded(next);
         let complete = |signed: &[Signed]| {
             demanded.iter().all(|holder| has_signed(signed, holder))
-                && self.governance().satisfied_by(&persons(signed, |one| &one.old))
+                && in_force.satisfied_by(&persons(signed, |one| &one.old))
                 && next.governance().satisfied_by(&persons(signed, |one| &one.new))
         };
         // More signatures never undo a quorum, so the first prefix that suffices can be searched for.
@@ -174,12 +182,22 @@ impl Charter {
             })
             .collect();
         Ok(Tally {
-            missing_old: self.governance().missing(&persons(&signed, |one| &one.old)),
+            missing_old: in_force.missing(&persons(&signed, |one| &one.old)),
             missing_new: next.governance().missing(&persons(&signed, |one| &one.new)),
             signed,
             missing_devices,
             complete_at,
+            by_recovery: next.document().by_recovery,
         })
+    }
+
+    /// The formula of this version that puts the next in force: exactly one, and the next says which.
+    fn deciding(&self, next: &Rules) -> Result<&Quorum, CharterError> {
+        if next.document().by_recovery {
+            self.recovery().ok_or_else(recovery::nobody)
+        } else {
+            Ok(self.governance())
+        }
     }
 
     /// One signature: by a hardware key of either version, not at a station, at a sane time.
@@ -217,17 +235,17 @@ impl Charter {
             )));
         }
         signature.verify(payload, &holder.key, Typ::Charter)?;
-        let person = |holder: Option<&Holder>| holder.and_then(|holder| holder.custodian(iat));
-        Ok(Signed { kid, iat, old: person(old.as_ref()), new: person(new.as_ref()) })
+        let counted = |holder: &Holder| {
+            if next.document().by_recovery { holder.recovery(iat) } else { holder.custodian(iat) }
+        };
+        let old = old.as_ref().and_then(counted);
+        Ok(Signed { kid, iat, old, new: new.as_ref().and_then(|holder| holder.custodian(iat)) })
     }
 
-    /// Custodians' devices that the next version names, and this one does not.
+    /// Devices that the next version names for a duty, and this one does not.
     fn demanded<'a>(&self, next: &'a Rules) -> Vec<&'a Holder> {
-        let is_device = |holder: &Holder| {
-            matches!(holder.kind, KeyKind::Piv { .. }) && holder.roles.contains(&Role::Custodian)
-        };
-        let known = |holder: &Holder| self.holder(&holder.key.thumbprint()).is_some_and(is_device);
-        next.holders().filter(|holder| is_device(holder) && !known(holder)).collect()
+        let before = |holder: &Holder| self.holder(&holder.key.thumbprint()).and_then(Holder::duty);
+        next.holders().filter(|holder| holder.duty().is_some() && holder.duty() != before(holder)).collect()
     }
 }
 

@@ -71,7 +71,7 @@ fn acceptable(charter: &Charter, next: &Rules, now: i64) -> Result<(), Refusal> 
 /// The custodian in term whose signature stands first.
 fn author<'a>(charter: &Charter, signed: &'a SignedProposal, now: i64) -> Result<&'a PersonId, Refusal> {
     let first = signed.statement().signatures.first().ok_or(Refusal::NotOneSignature)?;
-    let in_term = charter.holder(&first.header().kid).and_then(|holder| holder.custodian(now));
+    let in_term = charter.holder(&first.header().kid).and_then(|holder| holder.keeper(now));
     signed.author().filter(|author| in_term.as_ref() == Some(author)).ok_or(Refusal::NotACustodian)
 }
 
@@ -91,7 +91,8 @@ pub(super) fn sign(
     acceptable(charter, proposal.rules(), now)?;
     let kid = signature.header().kid;
     let holders = [charter.holder(&kid), proposal.rules().holder(&kid)];
-    let custodian = holders.iter().flatten().find(|holder| holder.roles.contains(&Role::Custodian));
+    let keeps = |role| holders.iter().flatten().find(|holder| holder.roles.contains(role));
+    let custodian = [Role::Custodian, Role::Recovery].iter().find_map(keeps);
     let custodian = custodian.ok_or(Refusal::NotACustodian)?;
     let mut statement = proposal.statement().clone();
     if statement.signatures.iter().any(|signed| signed.header().kid == kid) {
@@ -123,7 +124,7 @@ pub(super) fn retract(
     }
     super::about_now(signed.signed_at(), context)?;
     let proposal = open(state, &about.proposal)?;
-    let custodian = charter.holder(&signed.kid()).and_then(|holder| holder.custodian(context.now.seconds()));
+    let custodian = charter.holder(&signed.kid()).and_then(|holder| holder.keeper(context.now.seconds()));
     if custodian.as_ref() != Some(proposal.author()) {
         return Err(Refusal::NotTheAuthor);
     }

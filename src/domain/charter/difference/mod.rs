@@ -106,12 +106,20 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
         groups,
         profiles: _,
         governance: _,
+        recovery: _,
+        by_recovery: _,
         issuing_keys,
         log_keys,
         daemons,
         attestation,
     } = before.document();
     let next = after.document();
+    if next.by_recovery {
+        changes.add(
+            true,
+            "IS A RECOVERY: put in force by the recovery custodians, without the governance of today",
+        );
+    }
     changes.member(
         development,
         &next.development,
@@ -140,6 +148,7 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
     people::clients(&mut changes, (clients, &next.clients));
     people::groups(&mut changes, (groups, &next.groups));
     profiles::quorum(&mut changes, "changes of the charter", before.governance(), after.governance());
+    profiles::recovery(&mut changes, before.recovery(), after.recovery());
     profiles::profiles(&mut changes, before, after);
     keys::issuing(&mut changes, (issuing_keys, &next.issuing_keys));
     keys::logs(&mut changes, (log_keys, &next.log_keys));

@@ -22,6 +22,21 @@ pub(super) fn quorum(changes: &mut Changes, what: &str, before: &Quorum, after: 
     changes.add(!stronger, format!("{verb} {what} from {} to {}", before.describe(), after.describe()));
 }
 
+/// The formula of the recovery custodians: without one, nobody can go past governance.
+pub(super) fn recovery(changes: &mut Changes, before: Option<&Quorum>, after: Option<&Quorum>) {
+    match (before, after) {
+        (Some(before), Some(after)) => quorum(changes, "recovery", before, after),
+        (Some(gone), None) => {
+            changes.add(false, format!("ends recovery, which was by {}", gone.describe()));
+        }
+        (None, Some(new)) => {
+            let text = "lets sealed devices replace the custodians without governance: recovery by";
+            changes.add(true, format!("{text} {}", new.describe()));
+        }
+        (None, None) => {}
+    }
+}
+
 /// The formula by which something is refused: weaker is what more people are needed for.
 fn denials(changes: &mut Changes, id: &str, before: Option<&Quorum>, after: Option<&Quorum>) {
     if before.map(Quorum::formula) == after.map(Quorum::formula) {
