@@ -190,6 +190,15 @@ impl Daemon {
         Ok(self.call(self.channel.charter().record_transcript(request))?.index)
     }
 
+    /// The index of the check-in's entry.
+    pub(crate) fn check_in(&self, jws: Vec<u8>) -> Result<u64, ClientError> {
+        Ok(self.call(self.channel.charter().check_in(v1::CheckInRequest { jws }))?.index)
+    }
+
+    pub(crate) fn devices(&self) -> Result<Vec<v1::Device>, ClientError> {
+        Ok(self.call(self.channel.charter().list_devices(v1::ListDevicesRequest {}))?.devices)
+    }
+
     /// The versions from this one on, in order; nothing of them is verified.
     pub(crate) fn charters(&self, first: u64) -> Result<Vec<GeneralJws>> {
         let newest = self.describe()?.charter_version;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    Session, clock,
+    Session, clock, readiness,
     review::{self, Reviewed},
     setup::Setup,
     text, view,
@@ -35,7 +35,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
     let states: &[RequestState] =
         if args.all { &[] } else { &[RequestState::Pending, RequestState::Authorized, RequestState::Issued] };
-    let requests = setup.connect()?.list(states, args.mine)?;
+    let daemon = setup.connect()?;
+    let requests = daemon.list(states, args.mine)?;
     let now = clock::now();
     let listed: Vec<Value> = requests
         .iter()
@@ -50,7 +51,9 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
             .map(|request| view::request::row(request, reviewed(&setup.charter, request).as_ref(), now))
             .collect();
         text::table(&view::request::HEAD, &rows)
-    })
+    })?;
+    let own = setup.file_key()?.public.thumbprint();
+    readiness::remind(&daemon, &setup.charter, &own, now, session)
 }
 
 /// A request of a list, verified; `None` where it does not verify, which the list says.

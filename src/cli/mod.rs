@@ -7,6 +7,7 @@ mod approve;
 mod audit;
 mod ceremony;
 mod charter;
+mod check_in;
 mod clock;
 mod completion;
 mod custodian;
@@ -27,6 +28,7 @@ mod offline;
 mod output;
 mod qr;
 mod random;
+mod readiness;
 mod redeem;
 mod report;
 mod request;
@@ -123,6 +125,7 @@ enum Command {
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
     Station(station::Args),
+    CheckIn(check_in::Args),
     Verify(verify::Args),
     /// Check, export and prove the audit log
     #[command(subcommand)]
@@ -184,6 +187,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
         Command::Station(args) => station::run(&args, session),
+        Command::CheckIn(args) => check_in::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),

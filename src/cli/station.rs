@@ -14,23 +14,25 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::{
-    Session, clock,
+    Session, check_in, clock,
     daemon::{Daemon, state_name},
     device::{self, Custodian},
     exit::{self, Exit, Problem},
-    judge, list, report,
+    judge, list, readiness, report,
     review::Reviewed,
     setup::Setup,
     text, view,
 };
 use crate::{
-    domain::{charter::Role, id::RequestId, statement::Verdict},
+    domain::{charter::Role, check_in::Sighting, id::RequestId, statement::Verdict},
     grpc::v1::{self, RequestState},
     piv::{Device, PivEvent, PivKey, Serial, Watch},
 };
 
 /// How often the pending requests are looked at while nobody comes.
 const LOOK: Duration = Duration::from_secs(3);
+/// Whose key was seen in this many seconds is not asked to check in.
+const CHECK_IN_AFTER: i64 = 7 * 86_400;
 
 /// Serve custodians one after the other at this machine
 ///
@@ -214,10 +216,36 @@ impl Station<'_> {
                 report::failure(&mut session.out, &error);
             }
         }
+        if came && let Err(error) = self.offer_check_in(&custodian, session) {
+            report::failure(&mut session.out, &error);
+        }
         let name = text::safe(&custodian.name);
         session
             .out
             .say(format!("That is all. Thank you, {name}. Take YubiKey {serial} out; the next may come."))
+    }
+
+    /// Whose key has not been seen lately may show that it works while he is here.
+    fn offer_check_in(&self, custodian: &Custodian, session: &mut Session) -> Result<()> {
+        let rules = &self.setup.charter;
+        let (kid, now) = (custodian.public.thumbprint(), clock::now());
+        // A daemon that does not say it offers nothing.
+        let Ok(watched) = readiness::watched(&self.daemon, rules) else { return Ok(()) };
+        let lately = |seen: Sighting| seen.at + CHECK_IN_AFTER > now;
+        let device = watched.into_iter().find(|device| device.kid == kid);
+        if device.is_none_or(|device| device.seen.is_some_and(lately)) {
+            return Ok(());
+        }
+        let question = format!("Check in, as {}? [yes, or anything else to skip]", custodian.describe());
+        if !self.args.yes && session.out.ask(&question)?.as_deref() != Some("yes") {
+            return session.out.say("Skipped.");
+        }
+        let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
+        let pin = device::pin(self.args.pin_file.as_deref(), &prompt)?;
+        let signed = check_in::sign(rules, custodian, &pin, Some(&self.args.id), session)?;
+        let index = check_in::hand_in(&self.daemon, &signed)?;
+        let item = json!({"person": custodian.person, "checked_in": index, "station": self.args.id});
+        session.out.item(&item, || format!("Checked in: entry {index} of the audit log."))
     }
 
     fn decide(&self, custodian: &Custodian, reviewed: &Reviewed<'_>, session: &mut Session) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{
     charter::Charter,
+    check_in::SignedCheckIn,
     event::Failure,
     evidence::Evidence,
     id::{InstanceId, RequestId},
@@ -40,6 +41,8 @@ pub enum Command {
     Retract(Box<SignedRetraction>),
     /// Record the transcript of a ceremony.
     Record(Box<SignedTranscript>),
+    /// Record that a custodian's device can be reached.
+    CheckIn(Box<SignedCheckIn>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

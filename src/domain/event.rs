@@ -125,6 +125,11 @@ pub enum Event {
         /// Under the signatures of all who were present.
         transcript: GeneralJws,
     },
+    /// A custodian's device can be reached.
+    CheckedIn {
+        /// Under its signature.
+        check_in: GeneralJws,
+    },
     /// A daemon process began to serve.
     DaemonStarted {
         /// Which process.
@@ -242,4 +247,37 @@ pub enum Event {
         /// Digest of the snapshot's bytes.
         digest: Digest,
     },
+}
+
+impl Event {
+    /// The signatures of people and tools that the event holds.
+    #[must_use]
+    pub fn signatures(&self) -> &[Signature] {
+        match self {
+            Self::CharterSigned { signature, .. }
+            | Self::ApprovalRecorded { signature, .. }
+            | Self::DenialRecorded { signature, .. } => std::slice::from_ref(signature),
+            Self::CharterProposed { charter: statement }
+            | Self::CharterRetracted { retraction: statement }
+            | Self::CharterAdopted { charter: statement }
+            | Self::TranscriptRecorded { transcript: statement }
+            | Self::CheckedIn { check_in: statement }
+            | Self::RequestFiled { request: statement }
+            | Self::RequestWithdrawn { withdrawal: statement }
+            | Self::TokenReleased { redemption: statement } => &statement.signatures,
+            Self::AttestationRecorded { .. }
+            | Self::CharterLapsed { .. }
+            | Self::DaemonStarted { .. }
+            | Self::RequestDenied { .. }
+            | Self::RequestLapsed { .. }
+            | Self::RequestSuperseded { .. }
+            | Self::IssuanceAuthorized { .. }
+            | Self::IssuanceTakenOver { .. }
+            | Self::TokenIssued { .. }
+            | Self::TokenExpired { .. }
+            | Self::IssuanceFailed { .. }
+            | Self::AttemptsRefused { .. }
+            | Self::SnapshotTaken { .. } => &[],
+        }
+    }
 }

@@ -48,6 +48,9 @@ impl State {
         }
         self.apply(&entry.event, grant, entry.at, index)
             .map_err(|why| Inconsistent { index, why: why.to_owned() })?;
+        if let Some(charter) = &self.charter {
+            self.sightings.note(entry, index, charter);
+        }
         self.last = entry.at;
         self.size += 1;
         self.forget(entry.at.seconds());
@@ -81,9 +84,10 @@ impl State {
             Event::CharterAdopted { charter } => self.adopt(charter, at, index),
             Event::TranscriptRecorded { transcript } => self.record(transcript),
             Event::RequestSuperseded { request_id } => self.close(request_id, Outcome::Superseded, at),
-            Event::DaemonStarted { .. } | Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. } => {
-                Ok(())
-            }
+            Event::CheckedIn { .. }
+            | Event::DaemonStarted { .. }
+            | Event::AttemptsRefused { .. }
+            | Event::SnapshotTaken { .. } => Ok(()),
             Event::RequestFiled { request } => self.file(request, grant, at),
             Event::ApprovalRecorded { request_id, signature } => {
                 self.step(request_id, |request| request.approved(signature.clone()))

@@ -6,6 +6,7 @@
 pub mod ahead;
 pub mod attestation;
 pub mod charter;
+pub mod check_in;
 pub mod claims;
 pub mod command;
 pub mod decide;

@@ -73,6 +73,12 @@ pub enum Refusal {
     /// It was recorded before.
     #[error("the transcript {0} is in the log already")]
     TranscriptKnown(crate::jose::Digest),
+    /// An equal check-in, or a newer one, is recorded.
+    #[error("this device has checked in since (Unix second {newest}): sign afresh with breakglass check-in")]
+    CheckInKnown {
+        /// Unix seconds.
+        newest: i64,
+    },
     /// A bad charter.
     #[error(transparent)]
     Charter(#[from] super::charter::CharterError),
@@ -240,6 +246,7 @@ impl Refusal {
             Self::NotPresent(_) => "NOT_PRESENT",
             Self::SignaturesMissing(_) => "SIGNATURES_MISSING",
             Self::TranscriptKnown(_) => "TRANSCRIPT_KNOWN",
+            Self::CheckInKnown { .. } => "CHECK_IN_KNOWN",
             Self::Charter(error) => error.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
             Self::Statement(error)
@@ -307,6 +314,7 @@ impl Refusal {
             Self::Duplicate(_)
             | Self::ProposalExists(_)
             | Self::TranscriptKnown(_)
+            | Self::CheckInKnown { .. }
             | Self::KeyReused
             | Self::AlreadySigned(_)
             | Self::RedemptionUsed

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     charter::{Charter, StoredCharter},
+    check_in::Sightings,
     evidence::Evidence,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
@@ -38,6 +39,8 @@ pub struct State {
     pub(super) evidence: BTreeMap<Digest, Evidence>,
     /// Digests of transcripts that could be recorded again, with the Unix seconds from which on they cannot.
     pub(super) transcripts: BTreeMap<Digest, i64>,
+    /// When each device was last seen.
+    pub(super) sightings: Sightings,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -65,6 +68,7 @@ struct Stored {
     cooldowns: Vec<(PrincipalId, ProfileId, i64)>,
     evidence: Vec<Evidence>,
     transcripts: Vec<(Digest, i64)>,
+    sightings: Sightings,
 }
 
 impl From<State> for Stored {
@@ -84,6 +88,7 @@ impl From<State> for Stored {
                 .collect(),
             evidence: state.evidence.into_values().collect(),
             transcripts: state.transcripts.into_iter().collect(),
+            sightings: state.sightings,
         }
     }
 }
@@ -110,6 +115,7 @@ impl TryFrom<Stored> for State {
             proposals: proposals.map(|proposal| (proposal.rules().digest(), proposal)).collect(),
             evidence: stored.evidence.into_iter().map(|item| (item.digest(), item)).collect(),
             transcripts: stored.transcripts.into_iter().collect(),
+            sightings: stored.sightings,
         })
     }
 }
@@ -166,6 +172,12 @@ impl State {
     #[must_use]
     pub fn evidence(&self, digest: &Digest) -> Option<&Evidence> {
         self.evidence.get(digest)
+    }
+
+    /// When each device of the charter in force was last seen.
+    #[must_use]
+    pub fn sightings(&self) -> &Sightings {
+        &self.sightings
     }
 
     /// A live request.

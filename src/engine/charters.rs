@@ -7,6 +7,7 @@ use crate::{
     domain::{
         Command, Refusal, State,
         charter::{Charter, MAX_CHARTER_BYTES, verify_chain},
+        check_in::SignedCheckIn,
         event::{Actor, Entry, Event},
         evidence::Evidence,
         proposal::{Proposal, SignedProposal, SignedRetraction},
@@ -89,6 +90,13 @@ impl Engine {
         let digest = Digest::of(&jws.payload);
         let signed = SignedTranscript::verify(jws, &*self.charter()?)?;
         Ok((digest, self.submit(actor, Command::Record(Box::new(signed))).await?))
+    }
+
+    /// Records that a custodian's device can be reached.
+    pub async fn check_in(&self, actor: Actor, jws: &[u8]) -> Result<Decided, EngineError> {
+        let jws = GeneralJws::parse(jws, MAX_STATEMENT_BYTES).map_err(Refusal::from)?;
+        let signed = SignedCheckIn::verify(jws, &*self.charter()?, Typ::CheckIn)?;
+        self.submit(actor, Command::CheckIn(Box::new(signed))).await
     }
 
     fn standing(&self, digest: &Digest) -> Result<Standing, EngineError> {

@@ -251,6 +251,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CharterLapsed { .. }
         | Event::CharterAdopted { .. }
         | Event::TranscriptRecorded { .. }
+        | Event::CheckedIn { .. }
         | Event::DaemonStarted { .. }
         | Event::AttemptsRefused { .. }
         | Event::SnapshotTaken { .. } => None,

@@ -16,7 +16,8 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 19] = [
+const METHODS: [&str; 21] = [
+    "CheckIn",
     "FileRequest",
     "GetCharter",
     "GetCheckpoint",
@@ -25,6 +26,7 @@ const METHODS: [&str; 19] = [
     "GetInclusionProof",
     "GetRequest",
     "ListCharters",
+    "ListDevices",
     "ListProposals",
     "ListRequests",
     "ProposeCharter",

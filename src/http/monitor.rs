@@ -29,6 +29,8 @@ use crate::{
 const EXPIRY_NOTICE: i64 = 14 * 86_400;
 /// How often that is said.
 const EXPIRY_EVERY: Duration = Duration::from_hours(6);
+/// How often custodians' keys are looked at that were not seen for long.
+const REMIND_EVERY: Duration = Duration::from_hours(24);
 
 /// Watches until it is dropped.
 pub(super) async fn run(
@@ -45,6 +47,7 @@ pub(super) async fn run(
         writable(&engine, &settings, &log_fault),
         publish(&engine, &settings, &published),
         expiry(&engine),
+        readiness(&engine),
     );
 }
 
@@ -63,6 +66,27 @@ async fn expiry(engine: &Engine) {
             _ => {}
         }
         tokio::time::sleep(EXPIRY_EVERY).await;
+    }
+}
+
+/// Reminds of custodians' keys that were not seen for long: who needs them should not find out in the night.
+async fn readiness(engine: &Engine) {
+    loop {
+        let now = engine.now().seconds();
+        let watched = engine.read(|state| {
+            let charter = state.charter();
+            charter.map(|charter| state.sightings().watched(charter, now)).unwrap_or_default()
+        });
+        for key in watched.iter().filter(|key| key.is_due(now)) {
+            let days = key.seen.map(|seen| (now - seen.at) / 86_400);
+            tracing::warn!(
+                serial = key.serial,
+                person = %key.person,
+                days,
+                "a custodian's key was not seen for long: he should run breakglass check-in"
+            );
+        }
+        tokio::time::sleep(REMIND_EVERY).await;
     }
 }
 

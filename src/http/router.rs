@@ -148,6 +148,7 @@ async fn metrics(shared: &Shared) -> Response {
     {
         moment.checkpoint_size = checkpoint.unverified().size;
     }
+    let now = engine.now().seconds();
     engine.read(|state| {
         for request in state.requests() {
             match request.life() {
@@ -160,6 +161,8 @@ async fn metrics(shared: &Shared) -> Response {
             moment.charter_version = charter.document().version;
             moment.charter_expires = charter.document().expires_at;
             moment.recovered = charter.document().by_recovery;
+            let due = state.sightings().watched(charter, now).iter().filter(|key| key.is_due(now)).count();
+            moment.keys_due = u32::try_from(due).unwrap_or(u32::MAX);
         }
         moment.recoveries =
             state.proposals().filter(|proposal| proposal.rules().document().by_recovery).count() as u64;

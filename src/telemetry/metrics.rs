@@ -105,6 +105,8 @@ pub struct Moment {
     pub recovered: bool,
     /// Proposed versions that recovery custodians are to put in force.
     pub recoveries: u64,
+    /// Custodians' keys that were not seen for 30 days.
+    pub keys_due: u32,
 }
 
 /// All counters and gauges. Share it in an `Arc`; every method takes `&self` and is cheap.
@@ -124,6 +126,7 @@ pub struct Metrics {
     charter_expires: Gauge,
     recovered: Gauge,
     recoveries: Gauge<u64, AtomicU64>,
+    keys_due: Gauge,
     healthy: Family<DeviceLabels, Gauge>,
     canary_seconds: Family<DeviceLabels, Gauge<f64, AtomicU64>>,
     canaries: Arc<RwLock<[Canary; 2]>>,
@@ -146,6 +149,7 @@ impl Default for Metrics {
             charter_expires: Gauge::default(),
             recovered: Gauge::default(),
             recoveries: Gauge::default(),
+            keys_due: Gauge::default(),
             healthy: Family::default(),
             canary_seconds: Family::default(),
             canaries: Arc::default(),
@@ -209,6 +213,11 @@ impl Metrics {
             "recovery_proposals",
             "Proposed charters that recovery custodians are to put in force",
             self.recoveries.clone(),
+        );
+        registry.register(
+            "custodian_keys_due",
+            "Hardware keys of custodians in term that have signed nothing for 30 days",
+            self.keys_due.clone(),
         );
         registry.register(
             "device_healthy",
@@ -283,6 +292,7 @@ impl Metrics {
         self.charter_expires.set(moment.charter_expires);
         self.recovered.set(i64::from(moment.recovered));
         self.recoveries.set(moment.recoveries);
+        self.keys_due.set(i64::from(moment.keys_due));
     }
 
     /// Everything, in the text format of [`CONTENT_TYPE`].

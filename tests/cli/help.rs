@@ -20,6 +20,7 @@ fn every_command_explains_itself_with_an_example() {
         &["withdraw"],
         &["redeem"],
         &["station"],
+        &["check-in"],
         &["verify"],
         &["doctor"],
         &["completion"],

@@ -170,8 +170,12 @@ pub fn payload(document: &Value) -> Vec<u8> {
 
 /// A charter under the signatures of these devices.
 pub fn signed(payload: &[u8], devices: &[&str]) -> GeneralJws {
-    let signatures =
-        devices.iter().map(|device| key(device).state(Typ::Charter, payload, NOW - 3600)).collect();
+    signed_at(payload, devices, NOW - 3600)
+}
+
+/// The same, signed at this second.
+pub fn signed_at(payload: &[u8], devices: &[&str], iat: i64) -> GeneralJws {
+    let signatures = devices.iter().map(|device| key(device).state(Typ::Charter, payload, iat)).collect();
     GeneralJws { payload: payload.to_vec(), signatures }
 }
 

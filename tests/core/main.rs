@@ -17,6 +17,7 @@
 mod attestation;
 mod chain;
 mod charter;
+mod check_in;
 mod difference;
 mod kit;
 mod lessons;

@@ -12,6 +12,8 @@ mod moody;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod support;

@@ -112,6 +112,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "charter_expires_timestamp_seconds",
         "charter_version",
         "checkpoint_size",
+        "custodian_keys_due",
         "device_canary_seconds",
         "device_healthy",
         "issuance_failures",

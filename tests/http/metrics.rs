@@ -2,11 +2,14 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use breakglass::{domain::event::Actor, jose::Typ};
+use serde_json::json;
 use testkit::wait_for;
 
 use crate::{
     client::{DEADLINE, get},
-    world::World,
+    kit,
+    world::{World, settings},
 };
 
 /// The value of one series.
@@ -65,6 +68,21 @@ fn a_request_waiting_for_the_device_shows_as_authorized() {
         (value(&world, "breakglass_issuances_total") == Some(1.0)).then_some(())
     });
     assert!(value(&world, "breakglass_issuance_seconds_sum").unwrap() > 0.0, "the wait is part of it");
+}
+
+#[test]
+fn keys_that_were_not_seen_for_a_month_are_counted() {
+    let month = -31 * 86_400;
+    let world = World::with("", settings(), |document| kit::patch(document, json!({"issued_at": month})));
+    assert_eq!(value(&world, "breakglass_custodian_keys_due"), Some(8.0));
+    let charter = world.engine.charter().unwrap();
+    let about =
+        json!({"iss": charter.document().iss, "charter": charter.digest(), "nonce": kit::nonce("here")});
+    let jws = kit::key("alice/1").jws(Typ::CheckIn, &kit::bytes(&about), world.engine.now().seconds());
+    let jws = jws.to_json();
+    world.runtime.block_on(world.engine.check_in(Actor::Peer { key: None }, &jws)).unwrap();
+    assert_eq!(value(&world, "breakglass_custodian_keys_due"), Some(7.0));
+    assert_eq!(value(&World::new(), "breakglass_custodian_keys_due"), Some(0.0));
 }
 
 #[test]

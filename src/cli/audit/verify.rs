@@ -245,6 +245,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::CharterLapsed { .. } => "charter_lapsed",
         Event::CharterAdopted { .. } => "charter_adopted",
         Event::TranscriptRecorded { .. } => "transcript_recorded",
+        Event::CheckedIn { .. } => "checked_in",
         Event::DaemonStarted { .. } => "daemon_started",
         Event::RequestFiled { .. } => "request_filed",
         Event::ApprovalRecorded { .. } => "approval_recorded",

@@ -6,6 +6,7 @@
 mod adopt;
 mod attest;
 mod authorize;
+mod check_in;
 mod file;
 mod issue;
 mod judge;
@@ -47,6 +48,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Sign { proposal, signature } => succeed::sign(state, proposal, signature, context),
         Command::Retract(signed) => succeed::retract(state, signed, context),
         Command::Record(signed) => record::decide(state, signed, context),
+        Command::CheckIn(signed) => check_in::decide(state, signed, context),
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }

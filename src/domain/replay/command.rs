@@ -4,6 +4,7 @@ use super::{Replay, WrongEntry};
 use crate::{
     domain::{
         charter::Charter,
+        check_in::SignedCheckIn,
         command::Command,
         event::{Event, Failure},
         proposal::{SignedProposal, SignedRetraction},
@@ -52,6 +53,9 @@ impl Replay {
             }
             Event::TranscriptRecorded { transcript } => {
                 Command::Record(Box::new(SignedTranscript::verify(transcript.clone(), rules()?)?))
+            }
+            Event::CheckedIn { check_in } => {
+                Command::CheckIn(Box::new(SignedCheckIn::verify(check_in.clone(), rules()?, Typ::CheckIn)?))
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
             Event::RequestFiled { request } => {

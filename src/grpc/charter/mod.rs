@@ -1,5 +1,6 @@
 //! `CharterService`: the rules, those that are proposed, and what the daemon says of itself.
 
+mod devices;
 mod proposals;
 mod versions;
 
@@ -95,6 +96,20 @@ impl CharterService for Charters {
         let recorded = self.front.engine.record(entered.caller.actor(), &jws).await;
         let (digest, decided) = recorded.map_err(|error| self.front.refused(&entered.caller, &error))?;
         Ok(Response::new(v1::RecordTranscriptResponse { digest: digest.to_string(), index: decided.index }))
+    }
+
+    async fn check_in(
+        &self,
+        request: Request<v1::CheckInRequest>,
+    ) -> Result<Response<v1::CheckInResponse>, Status> {
+        self.seen(request).await.map(Response::new)
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        self.devices(&request).map(Response::new)
     }
 
     async fn get_daemon(

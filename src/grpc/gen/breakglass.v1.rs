@@ -1857,6 +1857,53 @@ pub struct RecordTranscriptResponse {
     #[prost(uint64, tag = "2")]
     pub index: u64,
 }
+/// CheckInRequest carries a check-in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckInRequest {
+    /// JWS General JSON, typ `breakglass-check-in+jws`: iss, charter, nonce.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// CheckInResponse says where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckInResponse {
+    /// Index of its entry in the audit log.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+}
+/// ListDevicesRequest has no parameters yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDevicesRequest {}
+/// ListDevicesResponse is the hardware keys of custodians in term.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDevicesResponse {
+    /// In the order of their serial numbers.
+    #[prost(message, repeated, tag = "1")]
+    pub devices: ::prost::alloc::vec::Vec<Device>,
+}
+/// Device is a hardware key of the charter in force, and when it was last seen to work.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Device {
+    /// base64url of its key's RFC 7638 thumbprint.
+    #[prost(string, tag = "1")]
+    pub kid: ::prost::alloc::string::String,
+    /// Its serial number.
+    #[prost(uint32, tag = "2")]
+    pub serial: u32,
+    /// The person it belongs to.
+    #[prost(string, tag = "3")]
+    pub person: ::prost::alloc::string::String,
+    /// When it made the newest signature that the log holds of it: a check-in, a verdict, or any other. Absent if the log
+    /// holds none.
+    #[prost(message, optional, tag = "4")]
+    pub seen_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Index of the entry that holds this signature: prove it by that, not by this answer.
+    #[prost(uint64, tag = "5")]
+    pub seen_index: u64,
+    /// When it last checked in; absent if it never did.
+    #[prost(message, optional, tag = "6")]
+    pub checked_in_at: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// GetDaemonRequest has no parameters yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDaemonRequest {}
@@ -2180,6 +2227,57 @@ pub mod charter_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// CheckIn records that a custodian can reach a hardware key, on the statement of that key. Reasons: CHECK_IN_KNOWN,
+        /// NOT_A_CUSTODIAN, CHARTER_MISMATCH, CLOCK_SKEW (it was signed more than seven days ago).
+        pub async fn check_in(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckInRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckInResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/CheckIn",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.CharterService", "CheckIn"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListDevices returns when each hardware key of a custodian in term was last seen, for custodians and auditors.
+        pub async fn list_devices(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDevicesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDevicesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.CharterService/ListDevices",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.CharterService", "ListDevices"));
+            self.inner.unary(req, path, codec).await
+        }
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
         pub async fn get_daemon(
             &mut self,
@@ -2278,6 +2376,20 @@ pub mod charter_service_server {
             request: tonic::Request<super::RecordTranscriptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RecordTranscriptResponse>,
+            tonic::Status,
+        >;
+        /// CheckIn records that a custodian can reach a hardware key, on the statement of that key. Reasons: CHECK_IN_KNOWN,
+        /// NOT_A_CUSTODIAN, CHARTER_MISMATCH, CLOCK_SKEW (it was signed more than seven days ago).
+        async fn check_in(
+            &self,
+            request: tonic::Request<super::CheckInRequest>,
+        ) -> std::result::Result<tonic::Response<super::CheckInResponse>, tonic::Status>;
+        /// ListDevices returns when each hardware key of a custodian in term was last seen, for custodians and auditors.
+        async fn list_devices(
+            &self,
+            request: tonic::Request<super::ListDevicesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDevicesResponse>,
             tonic::Status,
         >;
         /// GetDaemon returns what the daemon says about itself. Nothing in it is proof of anything.
@@ -2670,6 +2782,96 @@ pub mod charter_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RecordTranscriptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/CheckIn" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckInSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::CheckInRequest>
+                    for CheckInSvc<T> {
+                        type Response = super::CheckInResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckInRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::check_in(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckInSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.CharterService/ListDevices" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDevicesSvc<T: CharterService>(pub Arc<T>);
+                    impl<
+                        T: CharterService,
+                    > tonic::server::UnaryService<super::ListDevicesRequest>
+                    for ListDevicesSvc<T> {
+                        type Response = super::ListDevicesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDevicesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CharterService>::list_devices(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDevicesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -19,6 +19,7 @@ fn a_day_at_work() {
         a_station_goes_on_with_who_stays(&world);
         super::ceremony::it_has_a_transcript(&world);
         super::offline::a_custodian_without_a_network(&world);
+        super::readiness::custodians_check_in(&world, stack);
         the_log_as_lines(&world);
         let log = world.stop_and_read();
         assert!(!log.contains(&token) && !log.contains("123456"), "neither token nor PIN is in the log");

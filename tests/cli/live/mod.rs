@@ -12,6 +12,7 @@ mod lost;
 mod night;
 mod offline;
 mod pty;
+mod readiness;
 mod rules;
 mod terminal;
 mod world;
