@@ -112,6 +112,17 @@ text_id!(
     Issuer, "issuer", 200, is_issuer, "an https:// URL (http:// on loopback only) without query, fragment or trailing slash"
 );
 
+text_id!(
+    /// Where a verifier is reached: an https URL; http only on loopback.
+    Endpoint, "endpoint", 300, is_endpoint, "an https:// URL (http:// on loopback only) without credentials or fragment"
+);
+
+fn is_endpoint(text: &str) -> bool {
+    text.split('?').next().is_some_and(|before| is_issuer(before.trim_end_matches('/')))
+        && is_visible_ascii(text)
+        && !text.contains('#')
+}
+
 fn is_issuer(text: &str) -> bool {
     let rest = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
         (Some(rest), _) => rest,

@@ -22,7 +22,7 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 /// The whole chain of messages.
-fn words(error: &CharterError) -> String {
+pub fn words(error: &CharterError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -22,6 +22,7 @@ mod difference;
 mod kit;
 mod lessons;
 mod model;
+mod outside;
 mod recovery;
 mod reference;
 mod replay;

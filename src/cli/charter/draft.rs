@@ -19,12 +19,12 @@ use crate::{
     },
     domain::{
         charter::{
-            AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, Person, Profile,
-            RequesterKey, Role, Term,
+            AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, KillLevel, Person, Probe,
+            Profile, Receipts, RequesterKey, Review, Role, Term, Verifier,
         },
         detail::Rule,
         evidence::Evidence,
-        id::{Audience, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
+        id::{Audience, Endpoint, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
         quorum::Formula,
     },
     jose::{Digest, P256PublicKey, b64},
@@ -55,6 +55,11 @@ pub(super) struct Draft {
     clients: Vec<ClientDraft>,
     #[serde(rename = "profile")]
     profiles: Vec<ProfileDraft>,
+    #[serde(rename = "verifier", default)]
+    verifiers: Vec<VerifierDraft>,
+    #[serde(default)]
+    kill_rights: BTreeMap<KillLevel, BTreeSet<PrincipalId>>,
+    receipts: Option<Receipts>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,6 +120,20 @@ struct ProfileDraft {
     requester_key: RequesterKey,
     #[serde(default)]
     stations: bool,
+    review: Option<Review>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifierDraft {
+    id: PrincipalId,
+    audience: Audience,
+    probe: Option<Probe>,
+    #[serde(default, deserialize_with = "span")]
+    longest_session: u32,
+    revocation_hook: Option<Endpoint>,
+    #[serde(default)]
+    keys: Vec<PathBuf>,
 }
 
 const fn ninety() -> u16 {
@@ -186,6 +205,7 @@ impl Draft {
         let persons = persons.collect::<Result<Vec<Person>>>()?;
         let clients = self.clients.into_iter().map(|client| client.resolve(folder));
         let clients = clients.collect::<Result<Vec<Client>>>()?;
+        let verifiers = self.verifiers.into_iter().map(|verifier| verifier.resolve(folder));
         let profiles: Vec<Profile> = self.profiles.into_iter().map(ProfileDraft::resolve).collect();
         let roots = folder.ders(&self.attestation_roots).context("an attestation root cannot be read")?;
         let intermediates = folder
@@ -219,6 +239,9 @@ impl Draft {
                 intermediates: intermediates.iter().map(|one| b64::encode(one)).collect(),
                 minimum_firmware: self.minimum_firmware,
             },
+            verifiers: verifiers.collect::<Result<_>>()?,
+            kill_rights: self.kill_rights,
+            receipts: self.receipts,
         };
         Ok(Drafted { document, evidence })
     }
@@ -278,6 +301,20 @@ impl ProfileDraft {
             cooldown: self.cooldown,
             requester_key: self.requester_key,
             stations: self.stations,
+            review: self.review,
         }
+    }
+}
+
+impl VerifierDraft {
+    fn resolve(self, folder: &Folder<'_>) -> Result<Verifier> {
+        Ok(Verifier {
+            id: self.id,
+            aud: self.audience,
+            probe: self.probe,
+            longest_session: self.longest_session,
+            revocation_hook: self.revocation_hook,
+            keys: folder.keys(&self.keys)?,
+        })
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn describe(rules: &Rules, now: i64) -> String {
             shown.push_str(&client_text(rules, client));
         }
     }
+    shown.push_str(&super::outside::describe(rules));
     shown.push_str("\nKeys\n");
     shown.push_str(&keys_text(rules));
     shown
@@ -84,6 +85,12 @@ fn profile_text(rules: &Rules, profile: &Profile) -> String {
             "cooldown",
             format!("{} per person (enforced by the daemon alone)", text::duration(profile.cooldown.into())),
         );
+    }
+    if let (Some(review), Some(by)) =
+        (&profile.review, rules.quorums(&profile.id).and_then(|quorums| quorums.review.as_ref()))
+    {
+        let within = text::duration(review.within.into());
+        fields.add("reviewed", format!("within {within} of each issuance, by {}", by.describe()));
     }
     fields.add(
         "stations",

@@ -15,7 +15,7 @@ type Persons = BTreeSet<PersonId>;
 const MAX_TRIALS: usize = 100_000;
 
 pub(super) fn check(rules: &Rules) -> Result<(), CharterError> {
-    let limit = MAX_TRIALS / (2 + 2 * rules.quorums.len());
+    let limit = MAX_TRIALS / (2 + 3 * rules.quorums.len());
     let requesters = cases(rules, Role::Custodian, &exclusions(rules), limit)?;
     let nobody = cases(rules, Role::Custodian, &[Persons::new()], limit)?;
     demand(&rules.governance, "governance", &nobody)?;
@@ -26,6 +26,9 @@ pub(super) fn check(rules: &Rules) -> Result<(), CharterError> {
         demand(&quorums.approve, &format!("profile {id}"), &requesters)?;
         if let Some(deny) = &quorums.deny {
             demand(deny, &format!("denials of profile {id}"), &nobody)?;
+        }
+        if let Some(review) = &quorums.review {
+            demand(review, &format!("review of profile {id}"), &requesters)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use super::{
     CharterError, ProfileQuorums, Rules, availability,
     document::{Client, Device, Document, KeyState, Person, Profile, Role, Term},
     holders::{self, Holder},
-    recovery,
+    outside, recovery,
 };
 use crate::{
     domain::{
@@ -35,6 +35,7 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
     distinct(&document)?;
     attestation(&document)?;
     keys(&document)?;
+    outside::check(&document)?;
     let holders = holders::collect(&document)?;
     apart(&document, &holders)?;
     let governance = formula(&document, "governance", &document.governance, Role::Custodian)?;
@@ -160,9 +161,12 @@ fn distinct(document: &Document) -> Result<(), CharterError> {
     let devices = || document.persons.iter().flat_map(|person| &person.devices);
     let persons = document.persons.iter().map(|person| person.id.to_string());
     let clients = document.clients.iter().map(|client| client.id.to_string());
+    let verifiers = document.verifiers.iter().map(|verifier| verifier.id.to_string());
+    let sinks = || document.receipts.iter().flat_map(|receipts| &receipts.sinks);
     let of_persons = document.persons.iter().flat_map(|person| &person.certificates);
     let of_clients = document.clients.iter().flat_map(|client| &client.certificates);
-    once("id", persons.chain(clients))?;
+    once("id", persons.chain(clients).chain(verifiers).chain(sinks().map(|sink| sink.id.to_string())))?;
+    once("sink", sinks().map(|sink| sink.key.thumbprint().to_string()))?;
     // Custodians see names: two persons under one name could not be told apart.
     once("name", document.persons.iter().map(|person| person.name.clone()))?;
     once("device", devices().map(|device| device.serial().to_string()))?;
@@ -251,7 +255,11 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
     let denials = profile.denials.as_ref();
     let place = format!("denials of profile {id}");
     let deny = denials.map(|denials| formula(document, &place, denials, Role::Custodian)).transpose()?;
-    Ok(ProfileQuorums { approve, deny })
+    outside::review(profile)?;
+    let place = format!("review of profile {id}");
+    let review = profile.review.as_ref();
+    let review = review.map(|review| formula(document, &place, &review.by, Role::Custodian)).transpose()?;
+    Ok(ProfileQuorums { approve, deny, review })
 }
 
 /// Resolves a formula, all of whose persons have this role.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::outside::{KillLevel, Receipts, Review, Verifier};
 use crate::{
     domain::{
         detail::Rule,
@@ -63,6 +64,15 @@ pub struct Document {
     pub daemons: Vec<DaemonKey>,
     /// What is demanded of hardware keys.
     pub attestation: AttestationPolicy,
+    /// Who accepts tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verifiers: Vec<Verifier>,
+    /// Who may kill besides custodians with their hardware keys, by level.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kill_rights: BTreeMap<KillLevel, BTreeSet<PrincipalId>>,
+    /// Which copies outside are demanded before anything is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<Receipts>,
 }
 
 /// What a principal may do besides what formulas give it. In the order of the texts, which is that of signed lists.
@@ -274,6 +284,9 @@ pub struct Profile {
     /// Whether approvals given at a station count.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stations: bool,
+    /// What has to follow each use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

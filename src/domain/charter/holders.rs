@@ -115,6 +115,18 @@ pub(super) fn collect(document: &Document) -> Result<BTreeMap<Digest, Holder>, C
             })?;
         }
     }
+    for verifier in &document.verifiers {
+        for key in &verifier.keys {
+            add(Holder {
+                key: *key,
+                kind: KeyKind::File,
+                principal: verifier.id.clone(),
+                persons: BTreeSet::new(),
+                roles: BTreeSet::new(),
+                term: Term::default(),
+            })?;
+        }
+    }
     Ok(holders)
 }
 

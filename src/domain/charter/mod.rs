@@ -14,6 +14,7 @@ mod error;
 mod holders;
 mod honours;
 mod lineage;
+mod outside;
 mod permits;
 mod recovery;
 mod signatures;
@@ -33,6 +34,7 @@ pub use error::CharterError;
 pub use holders::{Holder, KeyKind};
 pub use honours::{Basis, TakenAway};
 pub use lineage::Lineage;
+pub use outside::{KillLevel, Probe, Receipts, Review, Sink, Verifier, Witness};
 pub use permits::{NotPermitted, Permit};
 pub(in crate::domain) use stored::StoredCharter;
 pub use succession::{SIGNING_WINDOW, Tally};
@@ -65,6 +67,8 @@ pub struct ProfileQuorums {
     pub approve: Quorum,
     /// Who must deny; a single denial suffices where there is none.
     pub deny: Option<Quorum>,
+    /// Who must review each use, where that is demanded.
+    pub review: Option<Quorum>,
 }
 
 impl Rules {

@@ -42,6 +42,11 @@ pub enum NotPermitted {
     /// Under another charter.
     #[error("the grant names another charter than the one in force; fetch the charter and ask again")]
     Charter,
+    /// Receipts from outside are demanded.
+    #[error(
+        "the charter demands receipts of witnesses or sinks, which this version cannot collect: nothing is issued under it"
+    )]
+    Receipts,
     /// For another issuer.
     #[error("the grant names another issuer")]
     Issuer,
@@ -86,6 +91,7 @@ impl NotPermitted {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Charter => "CHARTER_MISMATCH",
+            Self::Receipts => "RECEIPTS_UNAVAILABLE",
             Self::Issuer => "ISSUER_MISMATCH",
             Self::Profile => "PROFILE_UNKNOWN",
             Self::Audience => "AUDIENCE_NOT_ALLOWED",
@@ -108,6 +114,8 @@ impl Rules {
     pub fn permits(&self, grant: &Grant) -> Result<Permit<'_>, NotPermitted> {
         let refuse_unless = |ok: bool, why| if ok { Ok(()) } else { Err(why) };
         refuse_unless(grant.charter == self.digest, NotPermitted::Charter)?;
+        // Neither daemon nor verifier could tell whether they exist, so nothing may pass for receipted.
+        refuse_unless(self.document.receipts.is_none(), NotPermitted::Receipts)?;
         refuse_unless(grant.iss == self.document.iss, NotPermitted::Issuer)?;
         let profile = self.profile(&grant.profile).ok_or(NotPermitted::Profile)?;
         refuse_unless(grant.aud == profile.aud, NotPermitted::Audience)?;

@@ -4,6 +4,7 @@
 //! change of it gives at least one line; what is not certain to be no weakening is marked as one.
 
 mod keys;
+mod outside;
 mod people;
 mod profiles;
 mod strength;
@@ -112,6 +113,9 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
         log_keys,
         daemons,
         attestation,
+        verifiers,
+        kill_rights: _,
+        receipts,
     } = before.document();
     let next = after.document();
     if next.by_recovery {
@@ -154,6 +158,9 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
     keys::logs(&mut changes, (log_keys, &next.log_keys));
     keys::daemons(&mut changes, (daemons, &next.daemons));
     keys::attestation(&mut changes, (attestation, &next.attestation));
+    outside::verifiers(&mut changes, (verifiers, &next.verifiers));
+    outside::kill_rights(&mut changes, before.document(), next);
+    outside::receipts(&mut changes, receipts.as_ref(), next.receipts.as_ref());
     changes.0
 }
 

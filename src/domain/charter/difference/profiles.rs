@@ -1,6 +1,6 @@
 //! Profiles, and the formulas of who must agree.
 
-use super::{Changes, list, strength::as_strong};
+use super::{Changes, list, outside, strength::as_strong};
 use crate::domain::{
     charter::{Charter, Profile, RequesterKey, Rules},
     detail::Rule,
@@ -63,6 +63,9 @@ pub(super) fn profiles(changes: &mut Changes, before: &Charter, after: &Rules) {
                 if let (Some(one), Some(other)) = (before.quorums(&old.id), after.quorums(&new.id)) {
                     quorum(changes, old.id.as_str(), &one.approve, &other.approve);
                     denials(changes, old.id.as_str(), one.deny.as_ref(), other.deny.as_ref());
+                    let (before, after) = (old.review.as_ref(), new.review.as_ref());
+                    let quorums = (one.review.as_ref(), other.review.as_ref());
+                    outside::review(changes, old.id.as_str(), (before, quorums.0), (after, quorums.1));
                 }
                 profile(changes, old, new);
             }
@@ -97,6 +100,7 @@ fn profile(changes: &mut Changes, before: &Profile, after: &Profile) {
         cooldown,
         requester_key,
         stations,
+        review: _,
     } = before;
     changes.member(
         description,
