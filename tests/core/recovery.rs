@@ -215,6 +215,12 @@ fn a_recovery_changes_people_and_formulas_only() {
         (with("/issuing_keys/1/state", json!("compromised")), "changes issuing keys"),
         (with("/daemons/0/id", json!("d2")), "changes daemons"),
         (with("/attestation/minimum_firmware", json!("5.7.0")), "what is demanded of devices"),
+        (with("/verifiers", json!([{"id": "v", "aud": "https://write.example.test"}])), "changes verifiers"),
+        (
+            with("/receipts", json!({"threshold": 1, "sinks": [{"id": "s", "key": key("s").jwk()}]})),
+            "copies outside",
+        ),
+        (with("/kill_rights", json!({"all": ["erin"]})), "kill rights"),
         (with("/recovery", rewritten), "recovery itself"),
         (with(&format!("/persons/{}/name", at("sam")), json!("Samuel")), "recovery itself"),
         (with(&format!("/persons/{}/devices", at("sam")), json!([device("sam/2", 999)])), "recovery itself"),

@@ -6,11 +6,13 @@
 //! neither widen a profile, nor name an issuing key, nor keep the others out of recovery, before a version has told
 //! everybody.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
-    CharterError, Rules,
+    CharterError, KillLevel, Rules,
     document::{Document, Person, Profile, Role},
 };
-use crate::domain::quorum::Quorum;
+use crate::domain::{id::PrincipalId, quorum::Quorum};
 
 /// What the document says of recovery custodians agrees.
 pub(super) fn check(document: &Document, recovery: Option<&Quorum>) -> Result<(), CharterError> {
@@ -57,6 +59,9 @@ pub(super) fn confined(before: &Rules, after: &Rules) -> Result<(), CharterError
         log_keys,
         daemons,
         attestation,
+        verifiers,
+        kill_rights,
+        receipts,
     } = before.document();
     let next = after.document();
     let sealed = |persons: &[Person]| persons.iter().filter(|one| sealed(one)).cloned().collect::<Vec<_>>();
@@ -68,6 +73,9 @@ pub(super) fn confined(before: &Rules, after: &Rules) -> Result<(), CharterError
         (*log_keys == next.log_keys, "log keys"),
         (*daemons == next.daemons, "daemons"),
         (*attestation == next.attestation, "what is demanded of devices"),
+        (*verifiers == next.verifiers, "verifiers"),
+        (*receipts == next.receipts, "copies outside"),
+        (no_more(kill_rights, &next.kill_rights), "kill rights beyond those of people who leave"),
     ];
     match same.iter().find(|(same, _)| !same) {
         Some((_, what)) => refuse(format!(
@@ -86,11 +94,23 @@ fn sealed(person: &Person) -> bool {
     person.roles.contains(&Role::Recovery)
 }
 
+/// Whether nobody gained a right.
+fn no_more(
+    before: &BTreeMap<KillLevel, BTreeSet<PrincipalId>>,
+    after: &BTreeMap<KillLevel, BTreeSet<PrincipalId>>,
+) -> bool {
+    after.iter().all(|(level, who)| before.get(level).is_some_and(|had| who.is_subset(had)))
+}
+
 /// Whether two lists of profiles differ in who must agree at most.
 fn allow_the_same(before: &[Profile], after: &[Profile]) -> bool {
     let same = |(before, after): (&Profile, &Profile)| {
         let (quorum, denials) = (after.quorum.clone(), after.denials.clone());
-        Profile { quorum, denials, ..before.clone() } == *after
+        let mut review = before.review.clone();
+        if let (Some(kept), Some(new)) = (&mut review, &after.review) {
+            kept.by = new.by.clone();
+        }
+        Profile { quorum, denials, review, ..before.clone() } == *after
     };
     before.len() == after.len() && before.iter().zip(after).all(same)
 }
