@@ -6,6 +6,7 @@ use super::{
     event::Failure,
     evidence::Evidence,
     id::{InstanceId, RequestId},
+    kill::{SignedKill, SignedLift},
     proposal::{SignedProposal, SignedRetraction},
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
@@ -43,6 +44,10 @@ pub enum Command {
     Record(Box<SignedTranscript>),
     /// Record that a custodian's device can be reached.
     CheckIn(Box<SignedCheckIn>),
+    /// Stop something.
+    Kill(Box<SignedKill>),
+    /// End kills.
+    Lift(Box<SignedLift>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

@@ -130,6 +130,18 @@ pub enum Event {
         /// Under its signature.
         check_in: GeneralJws,
     },
+    /// Something was killed. Whatever it hits ends with this entry, however much it is.
+    KillRecorded {
+        /// Under the signature of whoever killed.
+        kill: GeneralJws,
+        /// The kill epoch that it begins.
+        epoch: u64,
+    },
+    /// Kills were lifted.
+    LiftRecorded {
+        /// Under the signatures of a quorum.
+        lift: GeneralJws,
+    },
     /// A daemon process began to serve.
     DaemonStarted {
         /// Which process.
@@ -262,6 +274,8 @@ impl Event {
             | Self::CharterAdopted { charter: statement }
             | Self::TranscriptRecorded { transcript: statement }
             | Self::CheckedIn { check_in: statement }
+            | Self::KillRecorded { kill: statement, .. }
+            | Self::LiftRecorded { lift: statement }
             | Self::RequestFiled { request: statement }
             | Self::RequestWithdrawn { withdrawal: statement }
             | Self::TokenReleased { redemption: statement } => &statement.signatures,

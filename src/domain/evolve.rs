@@ -83,6 +83,8 @@ impl State {
             Event::CharterLapsed { charter } => self.end_proposal(charter),
             Event::CharterAdopted { charter } => self.adopt(charter, at, index),
             Event::TranscriptRecorded { transcript } => self.record(transcript),
+            Event::KillRecorded { kill, epoch } => self.kill(kill, *epoch, at),
+            Event::LiftRecorded { lift } => self.lift(lift, at),
             Event::RequestSuperseded { request_id } => self.close(request_id, Outcome::Superseded, at),
             Event::CheckedIn { .. }
             | Event::DaemonStarted { .. }
@@ -143,6 +145,7 @@ impl State {
         charter.keep_earlier(|digest| self.index.is_under(digest));
         self.versions.push(Adopted { index, digest });
         self.proposals.clear();
+        self.kills.charter_changed();
         self.charter = Some(Arc::new(charter));
         self.keep_evidence();
         Ok(())
@@ -215,7 +218,12 @@ impl State {
         Ok(())
     }
 
-    fn close(&mut self, id: &RequestId, outcome: Outcome, at: Timestamp) -> Result<(), &'static str> {
+    pub(super) fn close(
+        &mut self,
+        id: &RequestId,
+        outcome: Outcome,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
         let request = self.requests.remove(id).ok_or("there is no such live request")?;
         self.index.end(*id, &request);
         let closed = request.closed(outcome, at).ok_or("the request is in another state")?;
@@ -278,6 +286,7 @@ impl State {
             }
         }
         self.transcripts.retain(|_, until| *until > now);
+        self.kills.forget(now);
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, sub, profile)) = self.index.warm.pop_first() {
                 self.cooldowns.remove(&(sub, profile));

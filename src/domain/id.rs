@@ -168,8 +168,26 @@ impl FromStr for RequestId {
     }
 }
 
+/// A kill's id: 128 random bits, so that each kill is its own, whatever it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KillId(pub Nonce);
+
+impl fmt::Display for KillId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from(self.0))
+    }
+}
+
+impl FromStr for KillId {
+    type Err = crate::jose::JoseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Nonce::try_from(text.to_owned()).map(Self)
+    }
+}
+
 /// 128 random bits, base64url.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce([u8; 16]);
 

@@ -18,6 +18,7 @@ mod exact;
 pub mod grant;
 pub mod id;
 mod index;
+pub mod kill;
 pub mod proposal;
 pub mod quorum;
 pub mod recheck;

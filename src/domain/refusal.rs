@@ -90,6 +90,9 @@ pub enum Refusal {
         /// What is wrong with its evidence.
         why: String,
     },
+    /// A kill or a lift, or something that was killed.
+    #[error(transparent)]
+    Kill(#[from] super::kill::KillRefusal),
     /// A malformed statement, or a signature that does not verify.
     #[error("the statement is refused")]
     Statement(#[from] JoseError),
@@ -248,6 +251,7 @@ impl Refusal {
             Self::TranscriptKnown(_) => "TRANSCRIPT_KNOWN",
             Self::CheckInKnown { .. } => "CHECK_IN_KNOWN",
             Self::Charter(error) => error.reason(),
+            Self::Kill(refusal) => refusal.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
             Self::Statement(error)
             | Self::Grant(GrantError::Json(error))
@@ -289,6 +293,7 @@ impl Refusal {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Kill(refusal) => refusal.fault(),
             Self::Charter(_)
             | Self::Transcript(_)
             | Self::SignaturesMissing(_)

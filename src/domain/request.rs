@@ -3,7 +3,7 @@
 //! Invariants: each state carries what is true only there; transitions consume the request, so none can be used twice;
 //! what is closed keeps no more than it takes to refuse its bytes again.
 //!
-//! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Superseded, Failed.
+//! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Superseded, Failed, and Killed from any.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,7 @@ use super::{
     event::Failure,
     grant::{Grant, GrantError},
     id::{InstanceId, PrincipalId, ProfileId, RequestId},
+    kill::Subject,
     time::Timestamp,
 };
 use crate::jose::{Digest, GeneralJws, Signature};
@@ -119,6 +120,8 @@ pub enum Outcome {
     Expired,
     /// Authorized, but never issued.
     Failed(Failure),
+    /// Stopped, whatever state it was in.
+    Killed,
 }
 
 impl Outcome {
@@ -132,6 +135,7 @@ impl Outcome {
             Self::Superseded => "superseded",
             Self::Expired => "expired",
             Self::Failed(_) => "failed",
+            Self::Killed => "killed",
         }
     }
 }
@@ -238,6 +242,25 @@ impl Request {
         }
     }
 
+    /// The keys whose approvals it has, or was authorized upon.
+    pub fn approvers(&self) -> impl Iterator<Item = Digest> {
+        let approvals = match &self.life {
+            Life::Pending { approvals, .. } => approvals,
+            Life::Authorized(authorization) | Life::Issued { authorization, .. } => &authorization.approvals,
+        };
+        approvals.iter().map(|approval| approval.header().kid)
+    }
+
+    /// What a kill may hit of it, with its [`Self::approvers`].
+    #[must_use]
+    pub fn subject<'a>(&'a self, approvers: &'a [Digest]) -> Subject<'a> {
+        let issuer = match &self.life {
+            Life::Pending { .. } => None,
+            Life::Authorized(authorization) | Life::Issued { authorization, .. } => Some(&authorization.kid),
+        };
+        Subject { id: self.id, grant: &self.grant, approvers, issuer }
+    }
+
     /// Another approval; a newer one by the same key takes the place of the older.
     #[must_use]
     pub(super) fn approved(mut self, signature: Signature) -> Option<Self> {
@@ -305,6 +328,7 @@ impl Request {
             }
             Outcome::Failed(_) => matches!(self.life, Life::Authorized(_)),
             Outcome::Expired => matches!(self.life, Life::Issued { .. }),
+            Outcome::Killed => true,
         };
         let until = self.grant.dead_after();
         let Grant { sub, client_id, profile, .. } = self.grant;

@@ -12,6 +12,7 @@ use super::{
     evidence::Evidence,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
+    kill::Kills,
     proposal::Proposal,
     request::{Closed, Request},
     time::Timestamp,
@@ -41,6 +42,8 @@ pub struct State {
     pub(super) transcripts: BTreeMap<Digest, i64>,
     /// When each device was last seen.
     pub(super) sightings: Sightings,
+    /// What has been killed.
+    pub(super) kills: Kills,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -69,6 +72,8 @@ struct Stored {
     evidence: Vec<Evidence>,
     transcripts: Vec<(Digest, i64)>,
     sightings: Sightings,
+    #[serde(default, skip_serializing_if = "Kills::is_empty")]
+    kills: Kills,
 }
 
 impl From<State> for Stored {
@@ -89,6 +94,7 @@ impl From<State> for Stored {
             evidence: state.evidence.into_values().collect(),
             transcripts: state.transcripts.into_iter().collect(),
             sightings: state.sightings,
+            kills: state.kills,
         }
     }
 }
@@ -116,6 +122,7 @@ impl TryFrom<Stored> for State {
             evidence: stored.evidence.into_iter().map(|item| (item.digest(), item)).collect(),
             transcripts: stored.transcripts.into_iter().collect(),
             sightings: stored.sightings,
+            kills: stored.kills,
         })
     }
 }
@@ -178,6 +185,12 @@ impl State {
     #[must_use]
     pub fn sightings(&self) -> &Sightings {
         &self.sightings
+    }
+
+    /// What has been killed.
+    #[must_use]
+    pub fn kills(&self) -> &Kills {
+        &self.kills
     }
 
     /// A live request.

@@ -10,6 +10,7 @@ use super::{
     claims::Claims,
     grant::{Grant, GrantError},
     id::{Audience, PersonId, RequestId},
+    kill::{Kills, Subject, Target, killed_reason},
     time::SKEW,
 };
 use crate::jose::{CompactJwt, Digest, GeneralJws, JoseError, Signature, Typ, json};
@@ -41,8 +42,8 @@ pub struct Killed {
     pub as_of: i64,
     /// Seconds after which it is too old to rely on.
     pub max_stale: i64,
-    /// Dead requests.
-    pub requests: BTreeSet<RequestId>,
+    /// What has been killed, and lifted.
+    pub kills: Kills,
 }
 
 /// The `iat` of each token seen: a second token of one jti shows that a key is abused.
@@ -140,9 +141,9 @@ pub enum Rejection {
         "another token with this jti and another iat was seen: the issuing key may be abused; raise an alarm"
     )]
     MintedTwice,
-    /// It was killed.
-    #[error("the token was killed")]
-    Killed,
+    /// It was killed, or what it rests on, even if that was lifted after it was minted.
+    #[error("{0} was killed, and with it the token")]
+    Killed(Target),
     /// The view of kills is too old.
     #[error("the verifier's view of kills is too old to rely on")]
     Stale,
@@ -151,7 +152,7 @@ pub enum Rejection {
 impl Rejection {
     /// The stable reason.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "TOKEN_MALFORMED",
             Self::CharterNotInForce => "CHARTER_NOT_IN_FORCE",
@@ -169,7 +170,7 @@ impl Rejection {
             Self::MintedLate => "MINTED_LATE",
             Self::Time => "TOKEN_TIME",
             Self::MintedTwice => "MINTED_TWICE",
-            Self::Killed => "TOKEN_KILLED",
+            Self::Killed(target) => killed_reason(target.level()),
             Self::Stale => "KILL_VIEW_STALE",
         }
     }
@@ -203,7 +204,7 @@ pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, R
         return Err(Rejection::Time);
     }
     still_stands(view, charter, token.kid(), &claims, &grant)?;
-    not_killed(view, &claims)?;
+    not_killed(view, &claims, &grant, token.kid())?;
     seen.admit(&claims, view.now)?;
     Ok(Accepted { claims, grant, approvers })
 }
@@ -321,11 +322,14 @@ fn minted_in_time(grant: &Grant, statement: &GeneralJws, iat: i64) -> Result<(),
     if window.contains(&iat) && before_deadline { Ok(()) } else { Err(Rejection::MintedLate) }
 }
 
-fn not_killed(view: &View<'_>, claims: &Claims) -> Result<(), Rejection> {
+fn not_killed(view: &View<'_>, claims: &Claims, grant: &Grant, kid: &Digest) -> Result<(), Rejection> {
     let Some(killed) = view.killed else { return Ok(()) };
     // A view from the future is one whose clock was set back since: nobody knows its age.
     if !(-SKEW..=killed.max_stale).contains(&view.now.saturating_sub(killed.as_of)) {
         return Err(Rejection::Stale);
     }
-    if killed.requests.contains(&claims.jti) { Err(Rejection::Killed) } else { Ok(()) }
+    let approvals = claims.breakglass.approvals.signatures.iter().skip(1);
+    let approvers: Vec<Digest> = approvals.map(|approval| approval.header().kid).collect();
+    let subject = Subject { id: claims.jti, grant, approvers: &approvers, issuer: Some(kid) };
+    killed.kills.stopped_by(&subject, claims.iat).map_or(Ok(()), |target| Err(Rejection::Killed(target)))
 }

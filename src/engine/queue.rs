@@ -252,6 +252,8 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CharterAdopted { .. }
         | Event::TranscriptRecorded { .. }
         | Event::CheckedIn { .. }
+        | Event::KillRecorded { .. }
+        | Event::LiftRecorded { .. }
         | Event::DaemonStarted { .. }
         | Event::AttemptsRefused { .. }
         | Event::SnapshotTaken { .. } => None,

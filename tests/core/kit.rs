@@ -259,9 +259,12 @@ impl Log {
 
     fn actor(&self, command: &Command) -> Actor {
         match command {
-            Command::File(_) | Command::Judge(_) | Command::Withdraw(_) | Command::Redeem(_) => {
-                Actor::Peer { key: Some(Digest::of(b"a client")) }
-            }
+            Command::File(_)
+            | Command::Judge(_)
+            | Command::Withdraw(_)
+            | Command::Redeem(_)
+            | Command::Kill(_)
+            | Command::Lift(_) => Actor::Peer { key: Some(Digest::of(b"a client")) },
             _ => Actor::Daemon { instance: self.instance.clone() },
         }
     }

@@ -19,6 +19,7 @@ mod chain;
 mod charter;
 mod check_in;
 mod difference;
+mod kill;
 mod kit;
 mod lessons;
 mod model;

@@ -5,7 +5,9 @@ use breakglass::{
     domain::{
         charter::Charter,
         id::{Audience, RequestId},
+        kill::Kills,
         strict::{self, Killed, Rejection, Seen, View},
+        time::Timestamp,
     },
     jose::{CompactJwt, Digest, GeneralJws, ProtectedHeader, Signature, Typ, b64},
 };
@@ -624,15 +626,20 @@ fn killed_tokens_and_stale_views_are_refused() {
         };
         why(strict::verify(&good.mint(), &view, &mut Seen::default()))
     };
-    let mut killed =
-        Killed { as_of: NOW + 1, max_stale: 10, requests: [RequestId(Digest::of(b"another"))].into() };
+    let mut killed = Killed { as_of: NOW + 1, max_stale: 10, kills: Kills::default() };
+    let kill = |killed: &mut Killed, id: RequestId, tag: &str| {
+        let payload = crate::kill::kill(&charter, "jti", Some(&id.to_string()), tag);
+        let statement = key("carol/1").jws(Typ::Kill, &bytes(&payload), NOW);
+        killed.kills.learn(statement, &charter, 1, Timestamp::from_seconds(NOW)).unwrap();
+    };
+    kill(&mut killed, RequestId(Digest::of(b"another")), "another");
     assert_eq!(judge(&killed), "ACCEPTED");
-    killed.requests.insert(RequestId(Digest::of(&good.grant)));
+    kill(&mut killed, RequestId(Digest::of(&good.grant)), "this");
     assert!(judge(&killed).starts_with("TOKEN_KILLED"));
     killed.as_of = NOW;
     assert!(judge(&killed).starts_with("KILL_VIEW_STALE"));
     // A view from the future is no fresh view.
-    killed = Killed { as_of: i64::MAX, max_stale: 10, requests: [].into() };
+    killed = Killed { as_of: i64::MAX, max_stale: 10, kills: Kills::default() };
     assert!(judge(&killed).starts_with("KILL_VIEW_STALE"));
 }
 

@@ -53,16 +53,16 @@ impl Log {
     }
 
     /// Adopts a document that alice and bob have signed.
-    fn succeed(&mut self, document: &Value, at: i64) -> Vec<Event> {
+    pub fn succeed(&mut self, document: &Value, at: i64) -> Vec<Event> {
         self.propose(sign(document, &[("alice/1", at), ("bob/1", at)]), at).unwrap()
     }
 
-    fn outcome(&self, id: &RequestId) -> Outcome {
+    pub fn outcome(&self, id: &RequestId) -> Outcome {
         self.state.closed(id).unwrap().outcome
     }
 
     /// Everything that must hold of any log: an auditor agrees, and a snapshot at any size is the fold.
-    fn audited(&self) {
+    pub fn audited(&self) {
         assert_eq!(audit(&self.entries, self.pinned).unwrap(), self.state);
         let mut state = State::default();
         for entry in &self.entries {
@@ -76,7 +76,7 @@ impl Log {
     }
 }
 
-fn refused(result: Result<Vec<Event>, Refusal>, reason: &str) {
+pub fn refused(result: Result<Vec<Event>, Refusal>, reason: &str) {
     match result {
         Ok(events) => panic!("{reason} expected, but: {events:?}"),
         Err(refusal) => assert_eq!(refusal.reason(), reason, "{refusal}"),
@@ -88,7 +88,7 @@ fn one(document: &Value, device: &str, at: i64) -> GeneralJws {
 }
 
 /// The document that follows, issued when it is proposed.
-fn following(log: &Log, at: i64) -> Value {
+pub fn following(log: &Log, at: i64) -> Value {
     patch(next(&log.charter()), json!({"issued_at": at, "expires_at": at + 80 * 86_400}))
 }
 

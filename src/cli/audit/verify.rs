@@ -246,6 +246,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::CharterAdopted { .. } => "charter_adopted",
         Event::TranscriptRecorded { .. } => "transcript_recorded",
         Event::CheckedIn { .. } => "checked_in",
+        Event::KillRecorded { .. } => "kill_recorded",
+        Event::LiftRecorded { .. } => "lift_recorded",
         Event::DaemonStarted { .. } => "daemon_started",
         Event::RequestFiled { .. } => "request_filed",
         Event::ApprovalRecorded { .. } => "approval_recorded",

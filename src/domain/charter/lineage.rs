@@ -43,6 +43,18 @@ impl Lineage {
         self.serials.get(&serial)
     }
 
+    /// Whether any version so far named this key, be it of a person, of a tool, or an issuing key.
+    #[must_use]
+    pub fn knows_key(&self, kid: &Digest) -> bool {
+        self.keys.contains_key(kid) || self.issuing.contains_key(kid)
+    }
+
+    /// Whether any version so far had a key of this person or tool.
+    #[must_use]
+    pub fn knows_principal(&self, id: &PrincipalId) -> bool {
+        self.keys.values().any(|owner| owner == id)
+    }
+
     /// Whether a next version contradicts what was said.
     pub(super) fn check(&self, next: &Rules) -> Result<(), CharterError> {
         for holder in next.holders() {

@@ -12,6 +12,7 @@ use crate::{
         quorum::Quorum,
         refusal::Refusal,
         request::Request,
+        state::State,
         strict::MINT_WITHIN,
     },
     jose::{Digest, Signature},
@@ -21,7 +22,7 @@ use crate::{
 ///
 /// The context's index is that of the approval's entry; the authorization takes the next.
 pub(super) fn decide(
-    charter: &Charter,
+    state: &State,
     request: &Request,
     approvals: &[Signature],
     denials: &[Signature],
@@ -29,13 +30,14 @@ pub(super) fn decide(
 ) -> Result<Vec<Event>, Refusal> {
     let now = context.now.seconds();
     let grant = request.grant();
+    let charter = super::charter_in_force(state, context)?;
     let permit = charter.permits(grant)?;
     let Some(chosen) = quorum(charter, &permit, approvals, denials, now) else { return Ok(Vec::new()) };
     if is_too_old(&chosen, now) {
         return Ok(Vec::new());
     }
-    let (Some(key), Some(log)) = (charter.issuing_key(&grant.profile), charter.document().log_keys.first())
-    else {
+    let key = super::issuing_key(state, charter, &grant.profile, now);
+    let (Some(key), Some(log)) = (key, charter.document().log_keys.first()) else {
         return Ok(Vec::new());
     };
     let position = LogPosition { origin: log.origin.clone(), index: context.index + 1 };

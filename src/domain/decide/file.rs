@@ -38,6 +38,7 @@ pub(super) fn decide(state: &State, signed: &SignedGrant, context: &Context) -> 
     if state.request(&id).is_some() || state.closed(&id).is_some() {
         return Err(Refusal::Duplicate(id));
     }
+    super::not_killed(state, charter, grant, id, now)?;
     within_limits(state, grant, now)?;
     fresh_keys(state, grant)?;
     fits(&permit, charter, signed)?;

@@ -34,6 +34,7 @@ pub(super) fn decide(
         return Err(Refusal::CharterMismatch);
     }
     let person = signer(charter, request, signed.signature(), now)?;
+    state.kills.refuse_key(&signed.signature().header().kid, now)?;
     if person_in(charter, denials, &person) {
         return Err(Refusal::AlreadySigned(person.to_string()));
     }
@@ -50,6 +51,7 @@ pub(super) fn decide(
             Ok(events)
         }
         Verdict::Approve => {
+            super::not_killed(state, charter, request.grant(), request_id, now)?;
             may_approve(charter, request, &person, &signature, now)?;
             let mut all: Vec<Signature> = approvals.clone();
             if person_in(charter, approvals, &person) {
@@ -65,7 +67,7 @@ pub(super) fn decide(
             }
             all.push(signature.clone());
             let mut events = vec![Event::ApprovalRecorded { request_id, signature }];
-            events.extend(authorize::decide(charter, request, &all, denials, context)?);
+            events.extend(authorize::decide(state, request, &all, denials, context)?);
             Ok(events)
         }
     }

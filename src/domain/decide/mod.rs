@@ -10,6 +10,8 @@ mod check_in;
 mod file;
 mod issue;
 mod judge;
+mod kill;
+mod lift;
 mod record;
 mod redeem;
 mod succeed;
@@ -17,11 +19,12 @@ mod tick;
 mod withdraw;
 
 use super::{
-    charter::{Charter, Holder, Role},
+    charter::{Charter, Holder, IssuingKey, KeyState, Role},
     command::{Command, Context},
     event::Event,
     grant::Grant,
-    id::RequestId,
+    id::{ProfileId, RequestId},
+    kill::{KillRefusal, Subject, Target},
     refusal::Refusal,
     request::Request,
     state::State,
@@ -31,6 +34,8 @@ use super::{
 
 pub use file::{MAX_ENDED_PER_REQUESTER, MAX_OPEN, MAX_OPEN_PER_REQUESTER};
 pub use issue::TAKE_OVER_AFTER;
+pub(super) use kill::judge as judge_kill;
+pub(super) use lift::judge as judge_lift;
 pub use record::RECORD_WITHIN;
 pub use redeem::MAX_RELEASES;
 
@@ -49,6 +54,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Retract(signed) => succeed::retract(state, signed, context),
         Command::Record(signed) => record::decide(state, signed, context),
         Command::CheckIn(signed) => check_in::decide(state, signed, context),
+        Command::Kill(signed) => kill::decide(state, signed, context),
+        Command::Lift(signed) => lift::decide(state, signed, context),
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }
@@ -86,6 +93,36 @@ fn live<'a>(state: &'a State, id: &RequestId) -> Result<&'a Request, Refusal> {
     state.request(id).ok_or_else(|| match state.closed(id) {
         Some(closed) => Refusal::WrongState(closed.outcome.as_str()),
         None => Refusal::RequestUnknown(*id),
+    })
+}
+
+/// Neither is it killed, nor is there no key left to issue its token.
+fn not_killed(
+    state: &State,
+    charter: &Charter,
+    grant: &Grant,
+    id: RequestId,
+    now: i64,
+) -> Result<(), Refusal> {
+    state.kills.refuse(&Subject { id, grant, approvers: &[], issuer: None }, now)?;
+    match (charter.issuing_key(&grant.profile), issuing_key(state, charter, &grant.profile, now)) {
+        (Some(killed), None) => Err(KillRefusal::killed(&Target::Key(killed.key.thumbprint())).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The key that signs tokens of this profile now: the first active one that is not killed.
+fn issuing_key<'a>(
+    state: &State,
+    charter: &'a Charter,
+    profile: &ProfileId,
+    now: i64,
+) -> Option<&'a IssuingKey> {
+    let mut keys = charter.document().issuing_keys.iter();
+    keys.find(|key| {
+        key.state == KeyState::Active
+            && key.profiles.contains(profile)
+            && !state.kills.stops(&Target::Key(key.key.thumbprint()), now)
     })
 }
 

@@ -19,6 +19,7 @@ pub(super) fn decide(
     let charter = super::charter_in_force(state, context)?;
     let request = super::live(state, &signed.about().request_id)?;
     super::by_requester(charter, request.grant(), signed, context)?;
+    state.kills.refuse_key(&signed.kid(), context.now.seconds())?;
     let Life::Issued { authorization, releases, redemptions, .. } = request.life() else {
         return Err(Refusal::WrongState(request.state()));
     };

@@ -7,6 +7,7 @@ use crate::{
         check_in::SignedCheckIn,
         command::Command,
         event::{Event, Failure},
+        kill::{SignedKill, SignedLift},
         proposal::{SignedProposal, SignedRetraction},
         refusal::Refusal,
         statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
@@ -56,6 +57,12 @@ impl Replay {
             }
             Event::CheckedIn { check_in } => {
                 Command::CheckIn(Box::new(SignedCheckIn::verify(check_in.clone(), rules()?, Typ::CheckIn)?))
+            }
+            Event::KillRecorded { kill, .. } => {
+                Command::Kill(Box::new(SignedKill::verify(kill.clone(), rules()?, Typ::Kill)?))
+            }
+            Event::LiftRecorded { lift } => {
+                Command::Lift(Box::new(SignedLift::verify(lift.clone(), rules()?)?))
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
             Event::RequestFiled { request } => {

@@ -96,6 +96,7 @@ pub(super) fn closed_state(outcome: Outcome) -> v1::RequestState {
         Outcome::Superseded => v1::RequestState::Superseded,
         Outcome::Expired => v1::RequestState::Expired,
         Outcome::Failed(_) => v1::RequestState::Failed,
+        Outcome::Killed => v1::RequestState::Killed,
     }
 }
 

@@ -1,0 +1,30 @@
+//! Who may kill and who may lift: the same functions in daemon, auditor, gate and client.
+
+use super::{KillRefusal, Level, SignedLift};
+use crate::{
+    domain::{charter::Rules, refusal::Refusal},
+    jose::Digest,
+};
+
+impl Rules {
+    /// Whether this key may kill at this level at this second: any custodian's hardware key may, at any level.
+    pub fn may_kill(&self, kid: &Digest, level: Level, at: i64) -> Result<(), Refusal> {
+        let holder = self.holder(kid).ok_or(Refusal::KeyUnknown)?;
+        if holder.custodian(at).is_some() {
+            return Ok(());
+        }
+        Err(KillRefusal::NoRight(level).into())
+    }
+
+    /// Whether those who signed the lift satisfy the governance formula; or that of recovery, where the lift ends nothing
+    /// but lockdowns: after a loss of custodians nobody else may be left who could.
+    pub fn may_lift(&self, signed: &SignedLift, only_lockdown: bool) -> Result<(), Refusal> {
+        let (custodians, recovery) = signed.persons(self);
+        let recovers =
+            only_lockdown && self.recovery().is_some_and(|formula| formula.satisfied_by(&recovery));
+        if recovers || self.governance().satisfied_by(&custodians) {
+            return Ok(());
+        }
+        Err(KillRefusal::LiftIncomplete(self.governance().missing(&custodians)).into())
+    }
+}
