@@ -20,7 +20,7 @@ use crate::{
         evidence::Evidence,
         id::PersonId,
     },
-    jose::P256PublicKey,
+    jose::IssuingPublicKey,
 };
 
 /// Largest file that is read: an evidence file of many devices stays far below.
@@ -30,7 +30,7 @@ const MAX_JSON: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DaemonFile {
-    pub(crate) issuing_key: P256PublicKey,
+    pub(crate) issuing_key: IssuingPublicKey,
     pub(crate) log_key: LogKey,
     pub(crate) daemon: DaemonKey,
 }

@@ -11,7 +11,7 @@ use super::{devices, process};
 use crate::{
     config::{DaemonConfig, DeviceConfig},
     hsm::{KeyName, SigningDevice as _},
-    jose::P256PublicKey,
+    jose::{IssuingPublicKey, TokenAlg},
 };
 
 /// Arguments of `issuing-key`.
@@ -20,6 +20,9 @@ pub(super) struct IssuingKey {
     /// Name of the key on the `hsm_token`, e.g. `issuing-2`.
     #[arg(long)]
     name: String,
+    /// How it signs tokens: ES256, ES384, `EdDSA`, RS256 or PS256 (RSA keys have 3,072 bits)
+    #[arg(long, default_value_t)]
+    alg: TokenAlg,
     /// File to write the public key to (JWK).
     #[arg(long)]
     public: PathBuf,
@@ -33,16 +36,19 @@ impl IssuingKey {
         let name = KeyName::new(&self.name)?;
         let token = devices::token(device)?;
         let inventory = token.inventory(&[])?;
-        let made = inventory.keys.iter().find(|key| key.label == self.name).map(|key| key.kid);
-        let key: P256PublicKey = match made {
-            Some(kid) => token.public_key(&kid)?,
-            None => token.generate_es256(&name, &mut super::setup::rng())?.public_key,
+        let made = inventory.keys.iter().find(|key| key.label == self.name);
+        let made = made.map(|key| key.kid);
+        let key = match made {
+            Some(kid) => IssuingPublicKey::new(token.public_key(&kid)?, self.alg)
+                .with_context(|| format!("{} is a key of another algorithm", self.name))?,
+            None => token.generate_issuing(self.alg, &name, &mut super::setup::rng())?.public_key,
         };
         std::fs::write(&self.public, serde_json::to_vec_pretty(&key)?)
             .with_context(|| format!("{} cannot be written", self.public.display()))?;
         process::print_line(&format!(
-            "issuing key {} is ready; its public half is in {}",
+            "issuing key {} ({}) is ready; its public half is in {}",
             key.thumbprint(),
+            key.alg(),
             self.public.display()
         ));
         Ok(())

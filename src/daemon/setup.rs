@@ -26,7 +26,7 @@ use crate::{
         FileLogKey, KeyName, LogSigner as _, Pkcs11Module, SigningDevice as _, UserPin, initialise_token,
         token_exists, write_new,
     },
-    jose::{Ed25519PublicKey, P256PublicKey},
+    jose::{Ed25519PublicKey, IssuingPublicKey, P256PublicKey, TokenAlg},
     piv::{Enrolment, ManagementKey, Pin, PivKey, Serial, Slot, enrol_issuer},
     tlog::Origin,
 };
@@ -37,6 +37,9 @@ pub(super) struct Setup {
     /// File to write the public halves to.
     #[arg(long)]
     public: PathBuf,
+    /// How the issuing key signs tokens: ES256, ES384, `EdDSA`, RS256 or PS256.
+    #[arg(long, default_value_t)]
+    alg: TokenAlg,
     /// Name of the audit log, e.g. `breakglass.example/log`.
     #[arg(long)]
     origin: Origin,
@@ -87,17 +90,21 @@ impl Setup {
         devices::token(config)
     }
 
-    fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<P256PublicKey> {
+    fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<IssuingPublicKey> {
         let config = match config {
             DeviceConfig::Pkcs11(config) => config,
-            DeviceConfig::Yubikey { serial, pin_file } => return self.yubikey_key(*serial, pin_file),
+            DeviceConfig::Yubikey { serial, pin_file } => {
+                anyhow::ensure!(self.alg == TokenAlg::Es256, "a YubiKey signs tokens with ES256 only");
+                return Ok(self.yubikey_key(*serial, pin_file)?.into());
+            }
         };
         let token = self.token(config)?;
         if let keys @ [_, ..] = token.public_keys()?.as_slice() {
-            return only(keys.to_vec(), "issuing");
+            let key = only(keys.to_vec(), "issuing")?;
+            let other = "the issuing key on the device is of another algorithm; run setup with its --alg";
+            return IssuingPublicKey::new(key, self.alg).context(other);
         }
-        let key = token.generate_es256(&KeyName::new("issuing-1")?, &mut rng())?;
-        Ok(key.public_key)
+        Ok(token.generate_issuing(self.alg, &KeyName::new("issuing-1")?, &mut rng())?.public_key)
     }
 
     /// The key in slot 9a; made there if the slot is empty. Its PIN is set beforehand, with ykman.

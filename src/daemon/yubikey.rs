@@ -1,6 +1,6 @@
 //! A YubiKey on this host as the device of the issuing key, for teams without an HSM.
 //!
-//! Invariants: one key (slot 9a), one caller at a time; a PIN that was refused is never tried again by this process, since
+//! Invariants: one key (slot 9a, ES256: other algorithms are refused), one caller at a time; a PIN that was refused is never tried again by this process, since
 //! three wrong ones block it. What this backend cannot give is said by SECURITY.md: whoever is root here signs while
 //! the key is plugged in.
 
@@ -12,11 +12,8 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    hsm::{
-        Backend, CANARY, Capabilities, DeviceDescription, HealthReport, HsmError, SigningDevice, UserPin,
-        canary_digest,
-    },
-    jose::{Digest, P256PublicKey},
+    hsm::{Backend, CANARY, Capabilities, DeviceDescription, HealthReport, HsmError, SigningDevice, UserPin},
+    jose::{Digest, IssuingPublicKey, P256PublicKey, PublicKey, TokenAlg},
     piv::{Pin, PivError, PivKey, Serial, Slot},
 };
 
@@ -62,7 +59,7 @@ impl YubikeyDevice {
             model: "PIV, slot 9a".into(),
             serial: serial.to_string(),
             version: key.firmware().to_string(),
-            capabilities: Capabilities { es256: true, ed25519: false },
+            capabilities: Capabilities::of([TokenAlg::Es256]),
         };
         let device = Self {
             serial,
@@ -72,7 +69,9 @@ impl YubikeyDevice {
             description,
         };
         let kid = device.only_key()?.thumbprint();
-        device.health(&kid).with_context(|| format!("the YubiKey {serial} does not sign"))?;
+        device
+            .health(&kid, TokenAlg::Es256)
+            .with_context(|| format!("the YubiKey {serial} does not sign"))?;
         Ok(device)
     }
 
@@ -113,8 +112,12 @@ impl YubikeyDevice {
         self.run(&mut self.lock(), "GET METADATA", PivKey::public_key)
     }
 
-    fn not_found(&self, kid: &Digest) -> HsmError {
-        HsmError::KeyNotFound { device: self.description.name.clone(), kid: kid.to_string() }
+    fn known_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
+        let key = self.only_key()?;
+        if key.thumbprint() == *kid {
+            return Ok(key);
+        }
+        Err(HsmError::KeyNotFound { device: self.description.name.clone(), kid: kid.to_string() })
     }
 
     fn pin_refused(&self, detail: &'static str) -> HsmError {
@@ -123,15 +126,19 @@ impl YubikeyDevice {
 }
 
 impl SigningDevice for YubikeyDevice {
-    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
-        let key = self.public_key(kid)?;
+    fn sign(&self, kid: &Digest, alg: TokenAlg, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        if alg != TokenAlg::Es256 {
+            return Err(HsmError::Unsupported { device: self.description.name.clone(), what: alg.as_str() });
+        }
+        let key = self.known_key(kid)?;
+        let digest = Digest::of(message);
         let mut held = self.lock();
         // Asked under the lock: whoever waited for it while the PIN was refused must not send it again.
         if self.refused.get().is_some() {
             return Err(self.pin_refused("an earlier refusal"));
         }
         let signed = self.run(&mut held, "GENERAL AUTHENTICATE", |piv| {
-            let signed = piv.sign(&key, digest, &self.pin);
+            let signed = piv.sign(&key, digest.as_bytes(), &self.pin);
             if let Some(why) = signed.as_ref().err().and_then(refusal) {
                 let _known = self.refused.set(why);
             }
@@ -139,24 +146,23 @@ impl SigningDevice for YubikeyDevice {
         });
         match self.refused.get() {
             Some(why) => Err(self.pin_refused(why)),
-            None => signed,
+            None => signed.map(Vec::from),
         }
     }
 
-    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
-        let key = self.only_key()?;
-        if key.thumbprint() == *kid { Ok(key) } else { Err(self.not_found(kid)) }
+    fn public_key(&self, kid: &Digest) -> Result<PublicKey, HsmError> {
+        self.known_key(kid).map(PublicKey::P256)
     }
 
-    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
-        Ok(vec![self.only_key()?])
+    fn public_keys(&self) -> Result<Vec<PublicKey>, HsmError> {
+        Ok(vec![PublicKey::P256(self.only_key()?)])
     }
 
-    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError> {
+    fn health(&self, kid: &Digest, alg: TokenAlg) -> Result<HealthReport, HsmError> {
         let begun = Instant::now();
-        let signature = self.sign_es256(kid, canary_digest().as_bytes())?;
+        let signature = self.sign(kid, alg, CANARY)?;
         let latency = begun.elapsed();
-        let verified = self.public_key(kid)?.verify(CANARY, &signature);
+        let verified = IssuingPublicKey::from(self.known_key(kid)?).verify(CANARY, &signature);
         let failed = || HsmError::CanaryFailed { device: self.description.name.clone(), kid: *kid };
         verified.map_err(|_| failed())?;
         Ok(HealthReport { kid: *kid, latency, initialisations: 1 })

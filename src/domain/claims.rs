@@ -151,11 +151,13 @@ const fn encoded(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
 }
 
-/// An upper bound for the bytes of a token, from those of its claims with the request alone, and the approvals to come.
+/// An upper bound for the bytes of a token, from those of its claims with the request alone, the approvals to come, and
+/// those of the issuing key's signature.
 #[must_use]
-pub fn token_bytes(claims: usize, approvals: usize, stations: bool) -> usize {
-    /// `{"alg":"ES256","kid":"…","typ":"at+jwt"}`.
+pub fn token_bytes(claims: usize, approvals: usize, stations: bool, signature: usize) -> usize {
+    /// `{"alg":"ES256","kid":"…","typ":"at+jwt"}`; the names of all algorithms have five letters.
     const HEADER: usize = 82;
+    /// Of an approval, which is always ES256.
     const SIGNATURE: usize = 86;
     /// `{"alg":"ES256","iat":…,"kid":"…","typ":"breakglass-approval+jws"}`; a year has at most four digits, so an
     /// instant at most twelve.
@@ -166,20 +168,21 @@ pub fn token_bytes(claims: usize, approvals: usize, stations: bool) -> usize {
     const AROUND: usize = 32;
     let header = if stations { APPROVAL + STATION } else { APPROVAL };
     let statement = encoded(header) + SIGNATURE + AROUND;
-    encoded(HEADER) + encoded(claims + approvals * statement) + SIGNATURE + 2
+    encoded(HEADER) + encoded(claims + approvals * statement) + encoded(signature) + 2
 }
 
-/// The most bytes that the token of this request can have.
+/// The most bytes that the token of this request can have, with an issuing key whose signatures have so many bytes.
 pub fn largest_token(
     grant: &Grant,
     permit: &Permit<'_>,
     request: &GeneralJws,
     origin: &Origin,
     approvals: usize,
+    signature: usize,
 ) -> Result<usize, JoseError> {
     // The longest numbers there can be; the rest of the claims is known already.
     let log = LogPosition { origin: origin.clone(), index: (1 << 53) - 1 };
     let latest = grant.expires_at.max(grant.requested_at);
     let claims = Claims::new(grant, permit, request.clone(), latest, log).to_bytes()?;
-    Ok(token_bytes(claims.len(), approvals, permit.profile.stations))
+    Ok(token_bytes(claims.len(), approvals, permit.profile.stations, signature))
 }

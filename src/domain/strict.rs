@@ -195,7 +195,11 @@ pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, R
     let private = &claims.breakglass;
     let charter = view.charter.version_named(&private.charter).ok_or(NotPermitted::Charter)?;
     let key = charter.accepted_key(token.kid(), &private.profile).ok_or(Rejection::IssuingKey)?;
-    token.verify(&key.key).map_err(|_| Rejection::Signature)?;
+    // The algorithm is that of the charter's key; a header that names another one is malformed.
+    token.verify(&key.key).map_err(|error| match error {
+        JoseError::SignatureInvalid => Rejection::Signature,
+        other => Rejection::Malformed(other),
+    })?;
     if claims.aud != *view.audience {
         return Err(Rejection::Audience(claims.aud));
     }

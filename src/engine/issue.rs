@@ -18,7 +18,7 @@ use crate::{
         id::RequestId,
         request::{Authorization, Life},
     },
-    jose::{CompactJwt, Digest, P256PublicKey, jwe},
+    jose::{CompactJwt, Digest, IssuingPublicKey, P256PublicKey, jwe},
 };
 
 /// Waits between attempts of a failing device.
@@ -153,7 +153,7 @@ fn held_up(engine: &Engine, id: RequestId, error: &EngineError) -> bool {
 /// What is needed to sign, taken from the durable state.
 struct Work {
     claims: Vec<u8>,
-    key: P256PublicKey,
+    key: IssuingPublicKey,
     redeem_key: P256PublicKey,
 }
 
@@ -167,9 +167,9 @@ fn sign(engine: &Engine, id: &RequestId) -> Result<Option<Command>, EngineError>
     let Some(work) = work(engine, id, &authorization)? else {
         return Ok(Some(Command::Fail { request: *id, reason: Failure::NoKey }));
     };
-    let input = Zeroizing::new(CompactJwt::signing_input(&authorization.kid, &work.claims));
-    let digest = Digest::of(input.as_bytes());
-    let signature = engine.shared.keys.issuing.sign_es256(&authorization.kid, digest.as_bytes())?;
+    let (alg, kid) = (work.key.alg(), authorization.kid);
+    let input = Zeroizing::new(CompactJwt::signing_input(alg, &kid, &work.claims));
+    let signature = engine.shared.keys.issuing.sign(&kid, alg, input.as_bytes())?;
     if work.key.verify(input.as_bytes(), &signature).is_err() {
         engine
             .shared
@@ -213,6 +213,6 @@ fn work(engine: &Engine, id: &RequestId, authorization: &Authorization) -> Resul
             engine.shared.latch.close("the claims of an authorized request differ from those in the log");
             return Err(EngineError::Latched("claims differ".into()));
         }
-        Ok(Some(Work { claims, key: key.key, redeem_key: grant.redeem_key }))
+        Ok(Some(Work { claims, key: key.key.clone(), redeem_key: grant.redeem_key }))
     })
 }

@@ -158,7 +158,7 @@ fn check_keys(charter: &Charter, keys: &Keys) -> Result<VerifierKey, EngineError
     match keys.issuing.public_keys() {
         Ok(present) => {
             for key in &charter.document().issuing_keys {
-                if !present.contains(&key.key) {
+                if !present.contains(key.key.key()) {
                     tracing::warn!(kid = %key.key.thumbprint(), "the device does not have this issuing key of the charter");
                 }
             }

@@ -10,7 +10,8 @@ use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use serde::Serialize;
 
-use super::template::Algorithm;
+use super::template;
+use crate::jose::TokenAlg;
 
 /// One attribute: what it should be, and what the device says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,7 +54,7 @@ const WANTED: [(&str, AttributeType, bool); 15] = [
 ];
 
 impl AttributeReport {
-    pub(crate) fn read(session: &Session, key: ObjectHandle, algorithm: Algorithm) -> Self {
+    pub(crate) fn read(session: &Session, key: ObjectHandle, alg: TokenAlg) -> Self {
         let flags = WANTED
             .iter()
             .map(|&(name, kind, wanted)| Expected { name, wanted, read: read_flag(session, key, kind) })
@@ -61,7 +62,7 @@ impl AttributeReport {
         let mechanisms = read_mechanisms(session, key);
         Self {
             flags,
-            only_our_mechanism: mechanisms.as_ref().map(|list| *list == [algorithm.signing()]),
+            only_our_mechanism: mechanisms.as_ref().map(|list| *list == [template::allowed(alg)]),
             allowed_mechanisms: mechanisms.map(|list| list.iter().map(ToString::to_string).collect()),
         }
     }
@@ -116,6 +117,14 @@ fn read_flag(session: &Session, key: ObjectHandle, kind: AttributeType) -> Optio
         | Attribute::Copyable(value)
         | Attribute::Destroyable(value) => Some(*value),
         _ => None,
+    }
+}
+
+/// The algorithm of an RSA key, as far as it is known: the device says what the key may be used with.
+pub(crate) fn rsa_alg(session: &Session, key: ObjectHandle) -> TokenAlg {
+    match read_mechanisms(session, key) {
+        Some(list) if list == [template::allowed(TokenAlg::Ps256)] => TokenAlg::Ps256,
+        _ => TokenAlg::Rs256,
     }
 }
 

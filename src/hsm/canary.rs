@@ -3,16 +3,8 @@
 //! Invariant: it can never be mistaken for anything that the system signs in earnest. A JWS signing input is
 //! base64url with one dot, and a checkpoint is lines of text; this has a NUL, which neither can contain.
 
-use crate::jose::Digest;
-
 /// What a canary signs: no JWS (RFC 7515 section 5.1), no signed note (C2SP).
 pub const CANARY: &[u8] = b"breakglass canary v1\0this is neither a token nor a checkpoint";
-
-/// SHA-256 of [`CANARY`], for ES256.
-#[must_use]
-pub fn canary_digest() -> Digest {
-    Digest::of(CANARY)
-}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use super::error::HsmError;
 use super::new_file::write_new;
 use super::pin::read_private_bytes;
 use super::report::{Backend, Capabilities, DeviceDescription, HealthReport};
-use crate::jose::Ed25519PublicKey;
+use crate::jose::{Ed25519PublicKey, TokenAlg};
 
 /// Everything of the PKCS#8 structure before the 32 bytes of the seed.
 const PKCS8_HEAD: [u8; 16] =
@@ -77,7 +77,7 @@ impl FileLogKey {
             model: "file on this host, not in a device".into(),
             serial: String::new(),
             version: String::new(),
-            capabilities: Capabilities { es256: false, ed25519: true },
+            capabilities: Capabilities::of([TokenAlg::EdDsa]),
         };
         Ok(Self { pair, public: Ed25519PublicKey::from_bytes(raw), description })
     }

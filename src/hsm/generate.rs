@@ -6,23 +6,21 @@
 //! read everything anew. What a device hides from the sweep stays, is in no charter, and shows in the inventory.
 //! Spec: PKCS #11 v3.0 section 5.18.
 
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-use cryptoki::object::{Attribute, ObjectHandle};
-use cryptoki::session::Session;
+use cryptoki::object::Attribute;
 use rand_core::CryptoRng;
 
 use super::attributes::AttributeReport;
-use super::canary::{CANARY, canary_digest};
+use super::canary::CANARY;
 use super::error::HsmError;
 use super::fault::{Attempt, Remedy};
-use super::lookup::{PublicHalf, private_objects, public_objects};
+use super::lookup::{private_objects, public_objects};
 use super::module::lock;
 use super::names::KeyName;
 use super::open::Open;
-use super::template::{self, Algorithm, ID_LEN, KeyId};
+use super::sign::sign_in;
+use super::template::{self, ID_LEN, KeyId};
 use super::token::Pkcs11Token;
-use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
+use crate::jose::{Digest, Ed25519PublicKey, IssuingPublicKey, PublicKey, TokenAlg};
 
 /// How often generation is tried. Measured on `SoftHSM`: while other threads or processes open and close sessions, it
 /// fails now and then with `CKR_TEMPLATE_INCONSISTENT`, which means nothing, or makes a key without the attributes that
@@ -50,44 +48,40 @@ impl Pkcs11Token {
     /// # Errors
     /// [`HsmError::Unsupported`], [`HsmError::WeakKey`] (the key is destroyed), or a fault of the device, after which
     /// nothing of the attempt is left.
-    pub fn generate_es256(
+    pub fn generate_issuing(
         &self,
+        alg: TokenAlg,
         name: &KeyName,
         rng: &mut impl CryptoRng,
-    ) -> Result<GeneratedKey<P256PublicKey>, HsmError> {
-        match self.generate(Algorithm::Es256, name, rng)? {
-            (PublicHalf::Es256(public_key), attributes) => {
-                Ok(GeneratedKey { name: name.clone(), public_key, attributes })
-            }
-            (PublicHalf::Ed25519(_), _) => Err(self.malformed("the key is of another type")),
-        }
+    ) -> Result<GeneratedKey<IssuingPublicKey>, HsmError> {
+        let (public_key, attributes) = self.generate(alg, name, rng)?;
+        Ok(GeneratedKey { name: name.clone(), public_key, attributes })
     }
 
     /// Generates a log key.
     ///
     /// # Errors
-    /// As [`Pkcs11Token::generate_es256`].
+    /// As [`Pkcs11Token::generate_issuing`].
     pub fn generate_ed25519(
         &self,
         name: &KeyName,
         rng: &mut impl CryptoRng,
     ) -> Result<GeneratedKey<Ed25519PublicKey>, HsmError> {
-        match self.generate(Algorithm::Ed25519, name, rng)? {
-            (PublicHalf::Ed25519(public_key), attributes) => {
-                Ok(GeneratedKey { name: name.clone(), public_key, attributes })
-            }
-            (PublicHalf::Es256(_), _) => Err(self.malformed("the key is of another type")),
+        let (generated, attributes) = self.generate(TokenAlg::EdDsa, name, rng)?;
+        match generated.key() {
+            PublicKey::Ed25519(key) => Ok(GeneratedKey { name: name.clone(), public_key: *key, attributes }),
+            _ => Err(self.malformed("the key is of another type")),
         }
     }
 
-    /// Destroys a key of either kind, both halves. `kid` is its RFC 7638 thumbprint.
+    /// Destroys a key of any kind, both halves. `kid` is its RFC 7638 thumbprint.
     ///
     /// # Errors
     /// [`HsmError::KeyNotFound`] if it is not there, or a fault of the device.
     pub fn destroy_key(&self, kid: &Digest) -> Result<(), HsmError> {
         self.run_alone("C_DestroyObject", Remedy::Module, |open| {
             let mut halves = public_objects(open.session)?;
-            halves.retain(|object| object.key.name() == *kid);
+            halves.retain(|object| object.key.thumbprint() == *kid);
             match open.private_key(kid) {
                 Ok(private) => open.session.destroy_object(private)?,
                 // An earlier rung of the ladder may have got half-way: then the public half is what is left to do.
@@ -106,20 +100,12 @@ impl Pkcs11Token {
 
     fn generate(
         &self,
-        algorithm: Algorithm,
+        algorithm: TokenAlg,
         name: &KeyName,
         rng: &mut impl CryptoRng,
-    ) -> Result<(PublicHalf, AttributeReport), HsmError> {
-        let capable = match algorithm {
-            Algorithm::Es256 => self.description.capabilities.es256,
-            Algorithm::Ed25519 => self.description.capabilities.ed25519,
-        };
-        if !capable {
-            let what = match algorithm {
-                Algorithm::Es256 => "ES256 (CKM_ECDSA)",
-                Algorithm::Ed25519 => "Ed25519 (CKM_EDDSA)",
-            };
-            return Err(HsmError::Unsupported { device: self.name(), what });
+    ) -> Result<(IssuingPublicKey, AttributeReport), HsmError> {
+        if !self.description.capabilities.offers(algorithm) {
+            return Err(HsmError::Unsupported { device: self.name(), what: algorithm.as_str() });
         }
         let mut failed = Vec::new();
         loop {
@@ -128,8 +114,8 @@ impl Pkcs11Token {
             rng.fill_bytes(&mut id);
             match self.generate_checked(algorithm, name, &id) {
                 Ok((public, report)) => {
-                    tracing::info!(name: "hsm.key.generate", device = %self.name(), label = %name, kid = %public.name());
-                    lock(&self.keys).remember(&public.name());
+                    tracing::info!(name: "hsm.key.generate", device = %self.name(), label = %name, kid = %public.thumbprint());
+                    lock(&self.keys).remember(&public.thumbprint());
                     if !failed.is_empty() {
                         // What was out of sight when its own try was swept may be in sight now.
                         self.sweep(name, &failed);
@@ -155,10 +141,10 @@ impl Pkcs11Token {
     /// process at the token, a key can be whole in this process's view and a nameless fragment on disk.
     fn generate_checked(
         &self,
-        algorithm: Algorithm,
+        algorithm: TokenAlg,
         name: &KeyName,
         id: &KeyId,
-    ) -> Result<(PublicHalf, AttributeReport), HsmError> {
+    ) -> Result<(IssuingPublicKey, AttributeReport), HsmError> {
         self.run_alone("C_GenerateKeyPair", Remedy::None, |open| generate_once(open, algorithm, name, id))?;
         self.module.restart(&mut self.module.enter_alone()).map_err(|source| HsmError::Fault {
             device: self.name(),
@@ -196,13 +182,13 @@ impl Pkcs11Token {
 
 fn generate_once(
     open: &Open<'_>,
-    algorithm: Algorithm,
+    algorithm: TokenAlg,
     name: &KeyName,
     id: &KeyId,
-) -> Result<(PublicHalf, AttributeReport), Attempt> {
+) -> Result<(IssuingPublicKey, AttributeReport), Attempt> {
     let session = open.session;
     let (public, private) = session.generate_key_pair(
-        &algorithm.generation(),
+        &template::generation(algorithm),
         &template::public(algorithm, name, id),
         &template::private(algorithm, name, id),
     )?;
@@ -221,9 +207,9 @@ fn generate_once(
 /// Finds the new key as it will be found later, instead of trusting the handles, and checks everything about it.
 fn check(
     open: &Open<'_>,
-    algorithm: Algorithm,
+    algorithm: TokenAlg,
     id: &KeyId,
-) -> Result<(PublicHalf, AttributeReport), Attempt> {
+) -> Result<(IssuingPublicKey, AttributeReport), Attempt> {
     let session = open.session;
     let missing = |problem| Attempt::Gone(open.token.malformed(problem));
     let private = match private_objects(session, id)?.as_slice() {
@@ -233,32 +219,20 @@ fn check(
     let mut public = public_objects(session)?.into_iter().filter(|object| object.id == id);
     let key = match (public.next(), public.next()) {
         (Some(only), None) => only.key,
-        _ => return Err(missing("the public object is not there exactly once, or is no valid point")),
+        _ => return Err(missing("the public object is not there exactly once, or is no valid key")),
     };
+    let key = IssuingPublicKey::new(key, algorithm)
+        .map_err(|_| Attempt::Final(open.token.malformed("the key is of another type")))?;
     let report = AttributeReport::read(session, private, algorithm);
     let violations = report.violations();
     if !violations.is_empty() {
         let device = open.token.name();
         return Err(Attempt::Final(HsmError::WeakKey { device, violations: violations.join(", ") }));
     }
-    prove(session, private, &key)?.ok_or_else(|| {
-        Attempt::Final(HsmError::CanaryFailed { device: open.token.name(), kid: key.name() })
+    // A canary signature by the new private half, verified in software with the public half.
+    let signature = sign_in(session, private, algorithm, CANARY)?;
+    key.verify(CANARY, &signature).map_err(|_| {
+        Attempt::Final(HsmError::CanaryFailed { device: open.token.name(), kid: key.thumbprint() })
     })?;
     Ok((key, report))
-}
-
-/// A canary signature by the new private half, verified in software with the public half.
-fn prove(session: &Session, private: ObjectHandle, key: &PublicHalf) -> Result<Option<()>, Attempt> {
-    let verified = match key {
-        PublicHalf::Es256(key) => {
-            let signature = session.sign(&Mechanism::Ecdsa, private, canary_digest().as_bytes())?;
-            <[u8; 64]>::try_from(signature.as_slice()).ok().and_then(|s| key.verify(CANARY, &s).ok())
-        }
-        PublicHalf::Ed25519(key) => {
-            let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
-            let signature = session.sign(&mechanism, private, CANARY)?;
-            <[u8; 64]>::try_from(signature.as_slice()).ok().and_then(|s| key.verify(CANARY, &s).ok())
-        }
-    };
-    Ok(verified)
 }

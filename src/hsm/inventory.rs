@@ -6,20 +6,19 @@
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use serde::Serialize;
 
-use super::attributes::AttributeReport;
+use super::attributes::{AttributeReport, rsa_alg};
 use super::error::HsmError;
-use super::lookup::{PublicHalf, private_objects, public_objects, read, read_bytes};
-use super::template::Algorithm;
+use super::lookup::{private_objects, public_objects, read, read_bytes};
 use super::token::Pkcs11Token;
-use crate::jose::Digest;
+use crate::jose::{Digest, PublicKey, TokenAlg};
 
 /// A complete key: one public and one private object under one `CKA_ID`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyEntry {
     /// RFC 7638 thumbprint.
     pub kid: Digest,
-    /// `ES256` or `Ed25519`.
-    pub algorithm: &'static str,
+    /// What it signs; of an RSA key, what the device lets it sign, and RS256 where it does not say.
+    pub algorithm: TokenAlg,
     /// Label of the private object, with what is not printable escaped.
     pub label: String,
     /// Whether the caller named this key. If not, it is quarantined.
@@ -67,17 +66,19 @@ impl Pkcs11Token {
                     continue;
                 }
                 explained.extend([object.handle, private]);
-                let (algorithm, name) = match object.key {
-                    PublicHalf::Es256(_) => (Algorithm::Es256, "ES256"),
-                    PublicHalf::Ed25519(_) => (Algorithm::Ed25519, "Ed25519"),
+                let alg = match object.key {
+                    PublicKey::P256(_) => TokenAlg::Es256,
+                    PublicKey::P384(_) => TokenAlg::Es384,
+                    PublicKey::Ed25519(_) => TokenAlg::EdDsa,
+                    PublicKey::Rsa(_) => rsa_alg(session, private),
                 };
-                let kid = object.key.name();
+                let kid = object.key.thumbprint();
                 keys.push(KeyEntry {
                     kid,
-                    algorithm: name,
+                    algorithm: alg,
                     label: printable(read_bytes(session, private, AttributeType::Label)?),
                     known: known.contains(&kid),
-                    attributes: AttributeReport::read(session, private, algorithm),
+                    attributes: AttributeReport::read(session, private, alg),
                 });
             }
             let mut quarantined = Vec::new();

@@ -5,16 +5,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-
 use super::LogSigner;
 use super::canary::CANARY;
 use super::error::HsmError;
-use super::lookup::PublicHalf;
 use super::report::{DeviceDescription, HealthReport};
 use super::token::Pkcs11Token;
-use crate::jose::{Digest, Ed25519PublicKey};
+use crate::jose::{Digest, Ed25519PublicKey, PublicKey, TokenAlg};
 
 /// The log key on an `hsm_token` that offers Ed25519.
 #[derive(Debug)]
@@ -33,7 +29,7 @@ impl Pkcs11Token {
         self.run("C_FindObjects", |open| {
             let usable = open.usable_keys()?.into_iter();
             Ok(usable
-                .filter_map(|key| if let PublicHalf::Ed25519(key) = key { Some(key) } else { None })
+                .filter_map(|key| if let PublicKey::Ed25519(key) = key { Some(key) } else { None })
                 .collect())
         })
     }
@@ -46,17 +42,19 @@ impl Pkcs11LogKey {
     /// [`HsmError::Unsupported`] if the device has no Ed25519 (use [`super::FileLogKey`] then), or
     /// [`HsmError::KeyNotFound`].
     pub fn open(token: Arc<Pkcs11Token>, key: Ed25519PublicKey) -> Result<Self, HsmError> {
-        if !token.description.capabilities.ed25519 {
-            return Err(HsmError::Unsupported { device: token.name(), what: "Ed25519 (CKM_EDDSA)" });
+        if !token.description.capabilities.offers(TokenAlg::EdDsa) {
+            return Err(HsmError::Unsupported { device: token.name(), what: TokenAlg::EdDsa.as_str() });
         }
-        let name = PublicHalf::Ed25519(key).name();
+        let name = key.thumbprint();
         token.run("C_FindObjects", |open| open.private_key(&name).map(|_| ()))?;
         Ok(Self { token, key, name })
     }
 
     fn sign(&self, action: &'static str, message: &[u8]) -> Result<([u8; 64], u64), HsmError> {
-        let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
-        self.token.sign_with(action, &mechanism, &self.name, message)
+        let (signature, generation) = self.token.sign_with(action, TokenAlg::EdDsa, &self.name, message)?;
+        let problem = "the signature is not 64 bytes long";
+        let malformed = |_| HsmError::Malformed { device: self.token.name(), action, problem };
+        Ok((signature.try_into().map_err(malformed)?, generation))
     }
 }
 

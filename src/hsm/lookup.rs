@@ -10,31 +10,14 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 
 use super::fault::{Remedy, remedy};
-use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey};
-
-/// A public key of one of the two algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PublicHalf {
-    Es256(P256PublicKey),
-    Ed25519(Ed25519PublicKey),
-}
-
-impl PublicHalf {
-    /// Name of the key in caches and messages: its RFC 7638 thumbprint.
-    pub(crate) fn name(&self) -> Digest {
-        match self {
-            Self::Es256(key) => key.thumbprint(),
-            Self::Ed25519(key) => key.thumbprint(),
-        }
-    }
-}
+use crate::jose::{Digest, Ed25519PublicKey, P256PublicKey, P384PublicKey, PublicKey, RsaPublicKey};
 
 /// A public object that could be read and understood.
 #[derive(Debug, Clone)]
 pub(crate) struct PublicObject {
     pub(crate) handle: ObjectHandle,
     pub(crate) id: Vec<u8>,
-    pub(crate) key: PublicHalf,
+    pub(crate) key: PublicKey,
 }
 
 /// What a look-up found.
@@ -50,15 +33,12 @@ pub(crate) enum Lookup {
 /// All public keys that this program understands. Others are skipped here, and listed by the inventory.
 pub(crate) fn public_objects(session: &Session) -> Result<Vec<PublicObject>, Error> {
     let mut found = Vec::new();
-    for (key_type, parse) in
-        [(KeyType::EC, parse_p256 as fn(&[u8]) -> Option<PublicHalf>), (KeyType::EC_EDWARDS, parse_ed25519)]
-    {
+    for key_type in [KeyType::EC, KeyType::EC_EDWARDS, KeyType::RSA] {
         let template =
             [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::KeyType(key_type), Attribute::Token(true)];
         for handle in session.find_objects(&template)? {
             let id = read_bytes(session, handle, AttributeType::Id)?;
-            let point = read_bytes(session, handle, AttributeType::EcPoint)?;
-            if let (Some(id), Some(key)) = (id, point.as_deref().and_then(parse)) {
+            if let (Some(id), Some(key)) = (id, public_key(session, handle, key_type)?) {
                 found.push(PublicObject { handle, id, key });
             }
         }
@@ -66,17 +46,34 @@ pub(crate) fn public_objects(session: &Session) -> Result<Vec<PublicObject>, Err
     Ok(found)
 }
 
+/// The key that an object is; `None` if it is none that issuing or log keys can be.
+fn public_key(
+    session: &Session,
+    handle: ObjectHandle,
+    key_type: KeyType,
+) -> Result<Option<PublicKey>, Error> {
+    let bytes = |kind| Ok::<_, Error>(read_bytes(session, handle, kind)?.unwrap_or_default());
+    Ok(match key_type {
+        KeyType::EC => parse_ec(&bytes(AttributeType::EcPoint)?),
+        KeyType::EC_EDWARDS => parse_ed25519(&bytes(AttributeType::EcPoint)?),
+        _ => {
+            let (modulus, exponent) = (bytes(AttributeType::Modulus)?, bytes(AttributeType::PublicExponent)?);
+            RsaPublicKey::new(without_zeros(&modulus), without_zeros(&exponent)).ok().map(PublicKey::Rsa)
+        }
+    })
+}
+
 /// The private object that belongs to the public key called `name`.
 pub(crate) fn private_object(session: &Session, name: &Digest) -> Result<Lookup, Error> {
     let public = public_objects(session)?;
     let mut ids: Vec<&[u8]> =
-        public.iter().filter(|o| o.key.name() == *name).map(|o| o.id.as_slice()).collect();
+        public.iter().filter(|o| o.key.thumbprint() == *name).map(|o| o.id.as_slice()).collect();
     ids.sort_unstable();
     ids.dedup();
     let [id] = ids.as_slice() else {
         return Ok(if ids.is_empty() { Lookup::Nothing } else { Lookup::Ambiguous(ids.len()) });
     };
-    let strangers = public.iter().filter(|o| o.id == *id && o.key.name() != *name).count();
+    let strangers = public.iter().filter(|o| o.id == *id && o.key.thumbprint() != *name).count();
     let private = private_objects(session, id)?;
     Ok(match private.as_slice() {
         [] => Lookup::Nothing,
@@ -106,6 +103,8 @@ pub(crate) fn read_bytes(
             Attribute::Id(bytes)
             | Attribute::EcParams(bytes)
             | Attribute::EcPoint(bytes)
+            | Attribute::Modulus(bytes)
+            | Attribute::PublicExponent(bytes)
             | Attribute::Label(bytes),
         ) => Some(bytes),
         _ => None,
@@ -125,19 +124,29 @@ pub(crate) fn read(
     }
 }
 
-fn parse_p256(point: &[u8]) -> Option<PublicHalf> {
-    let sec1 = match point {
-        [0x04, 0x41, rest @ ..] if rest.len() == 65 => rest,
-        bare => bare,
-    };
-    P256PublicKey::from_sec1(sec1).ok().map(PublicHalf::Es256)
+/// Some devices put zeros before a number, so that it is a whole number of words, or a positive one.
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }
 
-fn parse_ed25519(point: &[u8]) -> Option<PublicHalf> {
+fn parse_ec(point: &[u8]) -> Option<PublicKey> {
+    let sec1 = match point {
+        [0x04, 0x41, rest @ ..] if rest.len() == 65 => rest,
+        [0x04, 0x61, rest @ ..] if rest.len() == 97 => rest,
+        bare => bare,
+    };
+    match sec1.len() {
+        97 => P384PublicKey::from_sec1(sec1).ok().map(PublicKey::P384),
+        _ => P256PublicKey::from_sec1(sec1).ok().map(PublicKey::P256),
+    }
+}
+
+fn parse_ed25519(point: &[u8]) -> Option<PublicKey> {
     let raw = match point {
         [0x04, 0x20, rest @ ..] | [0x03, 0x21, 0x00, rest @ ..] if rest.len() == 32 => rest,
         bare => bare,
     };
     let raw: [u8; 32] = raw.try_into().ok()?;
-    Some(PublicHalf::Ed25519(Ed25519PublicKey::from_bytes(raw)))
+    Some(PublicKey::Ed25519(Ed25519PublicKey::from_bytes(raw)))
 }

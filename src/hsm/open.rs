@@ -12,11 +12,11 @@ use cryptoki::session::{Session, SessionState};
 
 use super::error::HsmError;
 use super::fault::Attempt;
-use super::lookup::{self, Lookup, PublicHalf};
+use super::lookup::{self, Lookup};
 use super::module::{Loaded, lock};
 use super::pool::Pooled;
 use super::token::Pkcs11Token;
-use crate::jose::Digest;
+use crate::jose::{Digest, PublicKey};
 
 /// In how many initialisations of the module a key that was here may be looked for in vain until its absence is taken for an
 /// answer. Measured: `SoftHSM` loses sight of an object for a while when another process uses the token.
@@ -125,11 +125,11 @@ impl<'a> Open<'a> {
     }
 
     /// All public keys whose private half is here and unambiguous.
-    pub(crate) fn usable_keys(&self) -> Result<Vec<PublicHalf>, Attempt> {
+    pub(crate) fn usable_keys(&self) -> Result<Vec<PublicKey>, Attempt> {
         self.still_there()?;
         let mut usable = Vec::new();
         for object in lookup::public_objects(self.session)? {
-            match self.private_key(&object.key.name()) {
+            match self.private_key(&object.key.thumbprint()) {
                 Ok(_) if usable.contains(&object.key) => {}
                 Ok(_) => usable.push(object.key),
                 Err(Attempt::Final(HsmError::KeyNotFound { .. } | HsmError::KeyAmbiguous { .. })) => {}

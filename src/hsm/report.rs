@@ -2,11 +2,11 @@
 //!
 //! Invariant: facts that were read, not hoped for: what could not be read is absent.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Serialize;
 
-use crate::jose::Digest;
+use crate::jose::{Digest, TokenAlg};
 
 /// What kind of thing holds the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,13 +20,22 @@ pub enum Backend {
     File,
 }
 
-/// What a device offers. Asked of the device, never assumed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Capabilities {
-    /// ECDSA over P-256 with a digest made by the caller.
-    pub es256: bool,
-    /// Pure Ed25519.
-    pub ed25519: bool,
+/// Algorithms that a device offers. Asked of the device, never assumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Capabilities(BTreeSet<TokenAlg>);
+
+impl Capabilities {
+    /// Those of a device that offers these algorithms; `EdDSA` is what a log key needs, too.
+    #[must_use]
+    pub fn of(algorithms: impl IntoIterator<Item = TokenAlg>) -> Self {
+        Self(algorithms.into_iter().collect())
+    }
+
+    /// Whether the device offers this algorithm.
+    #[must_use]
+    pub fn offers(&self, alg: TokenAlg) -> bool {
+        self.0.contains(&alg)
+    }
 }
 
 /// What a device is.

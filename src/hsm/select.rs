@@ -6,7 +6,6 @@
 
 use std::sync::Mutex;
 
-use cryptoki::mechanism::MechanismType;
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::error::HsmError;
@@ -15,6 +14,8 @@ use super::module::{Loaded, NotRestarted, Pkcs11Module};
 use super::names::TokenSelector;
 use super::reinit::ReinitLimit;
 use super::report::{Backend, Capabilities, DeviceDescription};
+use super::template;
+use crate::jose::TokenAlg;
 
 /// The slot of the token that `selector` means. A missing token may be a fault: some modules list them once.
 pub(crate) fn select(
@@ -97,10 +98,14 @@ fn describe(
         model: plain(info.model()),
         serial: plain(info.serial_number()),
         version: format!("firmware {}, library {}", info.firmware_version(), library.library_version()),
-        capabilities: Capabilities {
-            es256: mechanisms.contains(&MechanismType::ECDSA),
-            ed25519: mechanisms.contains(&MechanismType::EDDSA),
-        },
+        capabilities: Capabilities::of(TokenAlg::ALL.into_iter().filter(|alg| {
+            let mechanism = template::allowed(*alg);
+            let largest =
+                || loaded.pkcs11.get_mechanism_info(slot, mechanism).map(|info| info.max_key_size());
+            mechanisms.contains(&mechanism)
+                && template::least_bits(*alg)
+                    .is_none_or(|bits| largest().is_ok_and(|largest| largest >= bits))
+        })),
     })
 }
 

@@ -1,69 +1,114 @@
-//! ES256 on an `hsm_token`.
+//! Signatures of an `hsm_token`, by any algorithm of issuing keys.
 //!
-//! Invariant: `CKM_ECDSA` over exactly 32 bytes; the answer is exactly 64.
-//! Spec: PKCS #11 v3.0 section 6.3.12 (`CKM_ECDSA`: r‖s); RFC 7518 section 3.4.
+//! Invariant: `CKM_ECDSA` gets exactly a digest, and RSA mechanisms hash in the device, so that no caller has a bare digest
+//! signed; the answer has the length of its algorithm.
+//! Spec: PKCS #11 v3.0 sections 2.1.8 and 2.1.10 (RSA), 2.3.6 (`CKM_ECDSA`: r‖s), 2.3.14 (`CKM_EDDSA`); RFC 7518
+//! sections 3.3 to 3.5, RFC 8037.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
-use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use sha2::Digest as _;
 
 use super::SigningDevice;
-use super::canary::{CANARY, canary_digest};
+use super::canary::CANARY;
 use super::error::HsmError;
 use super::fault::Attempt;
-use super::lookup::PublicHalf;
 use super::open::Open;
 use super::report::{DeviceDescription, HealthReport};
 use super::token::Pkcs11Token;
-use crate::jose::{Digest, P256PublicKey};
+use crate::jose::{Digest, IssuingPublicKey, PublicKey, TokenAlg};
+
+/// Bytes of the longest signature: RSA with 4,096 bits.
+const MAX_SIGNATURE: usize = 512;
+
+fn mechanism(alg: TokenAlg) -> Mechanism<'static> {
+    match alg {
+        TokenAlg::Es256 | TokenAlg::Es384 => Mechanism::Ecdsa,
+        TokenAlg::EdDsa => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
+        TokenAlg::Rs256 => Mechanism::Sha256RsaPkcs,
+        TokenAlg::Ps256 => Mechanism::Sha256RsaPkcsPss(PkcsPssParams {
+            hash_alg: MechanismType::SHA256,
+            mgf: PkcsMgfType::MGF1_SHA256,
+            s_len: 32.into(),
+        }),
+    }
+}
+
+/// What the mechanism is given for a message.
+fn input(alg: TokenAlg, message: &[u8]) -> Cow<'_, [u8]> {
+    match alg {
+        TokenAlg::Es256 => sha2::Sha256::digest(message).to_vec().into(),
+        TokenAlg::Es384 => sha2::Sha384::digest(message).to_vec().into(),
+        TokenAlg::EdDsa | TokenAlg::Rs256 | TokenAlg::Ps256 => message.into(),
+    }
+}
+
+/// One signature in an open session; its length is not checked.
+pub(crate) fn sign_in(
+    session: &Session,
+    private: ObjectHandle,
+    alg: TokenAlg,
+    message: &[u8],
+) -> Result<Vec<u8>, cryptoki::error::Error> {
+    session.sign(&mechanism(alg), private, &input(alg, message))
+}
 
 impl Pkcs11Token {
     /// Signs with the private key called `name`, and says which initialisation of the module served it.
     pub(crate) fn sign_with(
         &self,
         action: &'static str,
-        mechanism: &Mechanism<'_>,
+        alg: TokenAlg,
         name: &Digest,
-        data: &[u8],
-    ) -> Result<([u8; 64], u64), HsmError> {
+        message: &[u8],
+    ) -> Result<(Vec<u8>, u64), HsmError> {
+        if !self.description.capabilities.offers(alg) {
+            return Err(HsmError::Unsupported { device: self.name(), what: alg.as_str() });
+        }
         self.run(action, |open: &Open<'_>| {
             let key = open.private_key(name)?;
-            let signature = open.session.sign(mechanism, key, data)?;
-            let signature = <[u8; 64]>::try_from(signature.as_slice()).map_err(|_| {
-                let problem = "the signature is not 64 bytes long";
-                Attempt::Final(HsmError::Malformed { device: self.name(), action, problem })
-            })?;
-            Ok((signature, open.generation))
+            let signature = sign_in(open.session, key, alg, message)?;
+            let good = match alg.signature_bytes() {
+                Some(expected) => signature.len() == expected,
+                None => signature.len() <= MAX_SIGNATURE,
+            };
+            if good {
+                return Ok((signature, open.generation));
+            }
+            let problem = "the signature has another length than those of its algorithm";
+            Err(Attempt::Final(HsmError::Malformed { device: self.name(), action, problem }))
         })
     }
 }
 
 impl SigningDevice for Pkcs11Token {
-    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
-        self.sign_with("C_Sign", &Mechanism::Ecdsa, kid, digest).map(|(signature, _)| signature)
+    fn sign(&self, kid: &Digest, alg: TokenAlg, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        self.sign_with("C_Sign", alg, kid, message).map(|(signature, _)| signature)
     }
 
-    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
+    fn public_key(&self, kid: &Digest) -> Result<PublicKey, HsmError> {
         let found = self.public_keys()?.into_iter().find(|key| key.thumbprint() == *kid);
         found.ok_or_else(|| HsmError::KeyNotFound { device: self.name(), kid: kid.to_string() })
     }
 
-    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
-        self.run("C_FindObjects", |open| {
-            let usable = open.usable_keys()?.into_iter();
-            Ok(usable
-                .filter_map(|key| if let PublicHalf::Es256(key) = key { Some(key) } else { None })
-                .collect())
-        })
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+    fn public_keys(&self) -> Result<Vec<PublicKey>, HsmError> {
+        self.run("C_FindObjects", |open| open.usable_keys())
     }
 
-    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError> {
+    fn health(&self, kid: &Digest, alg: TokenAlg) -> Result<HealthReport, HsmError> {
         let key = self.public_key(kid)?;
         let start = Instant::now();
-        let (signature, initialisations) =
-            self.sign_with("the canary", &Mechanism::Ecdsa, kid, canary_digest().as_bytes())?;
+        let (signature, initialisations) = self.sign_with("the canary", alg, kid, CANARY)?;
         let latency = start.elapsed();
-        key.verify(CANARY, &signature)
+        IssuingPublicKey::new(key, alg)
+            .and_then(|key| key.verify(CANARY, &signature))
             .map_err(|_| HsmError::CanaryFailed { device: self.name(), kid: *kid })?;
         Ok(HealthReport { kid: *kid, latency, initialisations })
     }

@@ -1,15 +1,19 @@
 //! What a verifier needs to know of the issuer: discovery and keys.
 //!
 //! Invariants: `issuer` is byte for byte the `iss` of the charter; only keys that may have signed, or are about to, are
-//! listed, active ones first (some verifiers ignore `kid` and take the first); nothing is named that does not exist.
+//! listed, active ones first, ES256 before others (some verifiers ignore `kid` and take the first); nothing is named that does not exist.
 //! A function of the charter alone, made once for each charter.
 //!
 //! Spec: `OpenID` Connect Discovery 1.0; RFC 8414; RFC 7517.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use axum::{body::Bytes, http::HeaderValue};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     domain::{
@@ -17,7 +21,7 @@ use crate::{
         id::Issuer,
     },
     engine::Engine,
-    jose::{Digest, P256PublicKey},
+    jose::{Digest, TokenAlg},
 };
 
 /// Where the keys are, below the issuer.
@@ -81,39 +85,36 @@ struct Metadata<'a> {
     /// issuers say that only have keys to publish, and what verifiers expect of them.
     response_types_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
-    id_token_signing_alg_values_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: Vec<TokenAlg>,
 }
 
 #[derive(Serialize)]
 struct Jwks {
-    keys: Vec<Jwk>,
-}
-
-#[derive(Serialize)]
-struct Jwk {
-    #[serde(flatten)]
-    key: P256PublicKey,
-    kid: Digest,
-    #[serde(rename = "use")]
-    usage: &'static str,
-    alg: &'static str,
+    keys: Vec<Map<String, Value>>,
 }
 
 impl Documents {
-    fn new((charter, issuer, keys): (Digest, Issuer, Vec<IssuingKey>)) -> Option<Self> {
+    fn new((charter, issuer, mut keys): (Digest, Issuer, Vec<IssuingKey>)) -> Option<Self> {
         let issuer = issuer.as_str();
+        keys.retain(|key| rank(key.state).is_some());
+        // ES256 first: some verifiers ignore `kid`, and know no other. Stable: else the charter's order.
+        keys.sort_by_key(|key| (rank(key.state), key.key.alg() != TokenAlg::Es256));
+        let algorithms: BTreeSet<TokenAlg> = keys.iter().map(|key| key.key.alg()).collect();
         let metadata = Metadata {
             issuer,
             jwks_uri: format!("{issuer}{JWKS_PATH}"),
             response_types_supported: ["id_token"],
             subject_types_supported: ["public"],
-            id_token_signing_alg_values_supported: ["ES256"],
+            id_token_signing_alg_values_supported: algorithms.into_iter().collect(),
         };
         Some(Self {
             charter,
             path: path_of(issuer).to_owned(),
             discovery: Document::new(serde_json::to_vec(&metadata).ok()?)?,
-            jwks: Document::new(serde_json::to_vec(&jwks(keys)).ok()?)?,
+            jwks: Document::new(
+                serde_json::to_vec(&Jwks { keys: keys.iter().map(|key| key.key.published()).collect() })
+                    .ok()?,
+            )?,
         })
     }
 }
@@ -122,14 +123,6 @@ impl Documents {
 fn path_of(issuer: &str) -> &str {
     let authority = issuer.split_once("://").map_or("", |(_, rest)| rest);
     authority.find('/').and_then(|slash| authority.get(slash..)).unwrap_or_default()
-}
-
-fn jwks(mut keys: Vec<IssuingKey>) -> Jwks {
-    keys.retain(|key| rank(key.state).is_some());
-    // Stable: within a state, the charter's order.
-    keys.sort_by_key(|key| rank(key.state));
-    let jwk = |key: IssuingKey| Jwk { kid: key.key.thumbprint(), key: key.key, usage: "sig", alg: "ES256" };
-    Jwks { keys: keys.into_iter().map(jwk).collect() }
 }
 
 /// The place of a key in the list; `None` for those that must not be believed.

@@ -20,7 +20,7 @@ use crate::{
     },
     engine::Engine,
     hsm::HsmError,
-    jose::Digest,
+    jose::{Digest, TokenAlg},
     store::AppendError,
     telemetry::{Canary, Device, Metrics},
 };
@@ -182,16 +182,19 @@ fn canaries(engine: &Engine, device: Device) -> JoinHandle<Result<Duration, HsmE
     };
     tokio::task::spawn_blocking(move || match device {
         Device::Log => Ok(keys.log.health()?.latency),
-        Device::Issuing => kids
-            .iter()
-            .try_fold(Duration::ZERO, |slowest, kid| Ok(slowest.max(keys.issuing.health(kid)?.latency))),
+        Device::Issuing => kids.iter().try_fold(Duration::ZERO, |slowest, (kid, alg)| {
+            Ok(slowest.max(keys.issuing.health(kid, *alg)?.latency))
+        }),
     })
 }
 
 /// The keys that sign tokens of the charter's profiles.
-fn signing(charter: &Charter) -> BTreeSet<Digest> {
+fn signing(charter: &Charter) -> BTreeSet<(Digest, TokenAlg)> {
     let profiles = charter.document().profiles.iter();
-    profiles.filter_map(|profile| Some(charter.issuing_key(&profile.id)?.key.thumbprint())).collect()
+    profiles
+        .filter_map(|profile| charter.issuing_key(&profile.id))
+        .map(|key| (key.key.thumbprint(), key.key.alg()))
+        .collect()
 }
 
 /// Asks the log again and again whether it would take an entry; an append of nothing writes nothing.

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::error::excerpt;
 use super::{Digest, JoseError, Typ, b64, json};
 
-/// The only signature algorithm of statements and tokens.
-pub(super) const ALG: &str = "ES256";
+/// The only signature algorithm of statements.
+const ALG: &str = "ES256";
 /// Longest header, decoded. The longest one that this module writes has about 230 bytes.
 const MAX_HEADER: usize = 512;
 /// Longest station id.

@@ -1,11 +1,11 @@
 //! Access tokens: compact JWS with a header of exactly `alg`, `kid` and `typ` (`at+jwt`).
 //!
-//! Invariants: the header has one text per key; a statement of [`super::Typ`] never parses as a token, nor a token as a
+//! Invariants: the header has one text per key; its `alg` chooses nothing, it has to be that of the key; a statement of [`super::Typ`] never parses as a token, nor a token as a
 //! statement. Specs: RFC 7515 section 7.1, RFC 7519, RFC 9068 section 2.1.
 
 use super::error::excerpt;
-use super::header::{ALG, Members};
-use super::{Digest, JoseError, P256PublicKey, b64};
+use super::header::Members;
+use super::{Digest, IssuingPublicKey, JoseError, TokenAlg, b64};
 
 /// The `typ` of an access token.
 const TYP: &str = "at+jwt";
@@ -14,9 +14,10 @@ const TYP: &str = "at+jwt";
 #[derive(Clone, PartialEq, Eq)]
 pub struct CompactJwt {
     signing_input: String,
+    alg: TokenAlg,
     kid: Digest,
     payload: Vec<u8>,
-    signature: [u8; 64],
+    signature: Vec<u8>,
 }
 
 impl CompactJwt {
@@ -35,26 +36,25 @@ impl CompactJwt {
             return Err(malformed);
         }
         let mut members = Members::decode(header)?;
-        members.constant_alg(ALG)?;
+        let alg: TokenAlg = members.text("alg")?.parse()?;
         let typ = members.text("typ")?;
         if typ != TYP {
             return Err(JoseError::TypUnexpected { expected: TYP, found: excerpt(&typ) });
         }
         let kid = members.text("kid")?.parse()?;
         members.end()?;
-        Ok(Self {
-            signing_input: signing_input.to_owned(),
-            kid,
-            payload: b64::decode(payload)?,
-            signature: b64::decode_array(signature)?,
-        })
+        let (payload, signature) = (b64::decode(payload)?, b64::decode(signature)?);
+        Ok(Self { signing_input: signing_input.to_owned(), alg, kid, payload, signature })
     }
 
-    /// Checks the signature.
+    /// Checks the signature, by the algorithm of the key.
     ///
     /// # Errors
-    /// [`JoseError::KidMismatch`], [`JoseError::SignatureInvalid`].
-    pub fn verify(&self, key: &P256PublicKey) -> Result<(), JoseError> {
+    /// [`JoseError::Alg`], [`JoseError::KidMismatch`], [`JoseError::Length`], [`JoseError::SignatureInvalid`].
+    pub fn verify(&self, key: &IssuingPublicKey) -> Result<(), JoseError> {
+        if self.alg != key.alg() {
+            return Err(JoseError::Alg { expected: key.alg().as_str(), found: self.alg.to_string() });
+        }
         if self.kid != key.thumbprint() {
             return Err(JoseError::KidMismatch);
         }
@@ -75,15 +75,15 @@ impl CompactJwt {
 
     /// What the issuing key signs.
     #[must_use]
-    pub fn signing_input(kid: &Digest, payload: &[u8]) -> String {
+    pub fn signing_input(alg: TokenAlg, kid: &Digest, payload: &[u8]) -> String {
         // The members stand in canonical order, and no value needs an escape.
-        let header = format!(r#"{{"alg":"{ALG}","kid":"{kid}","typ":"{TYP}"}}"#);
+        let header = format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{TYP}"}}"#);
         format!("{}.{}", b64::encode(header.as_bytes()), b64::encode(payload))
     }
 
-    /// The token of a signing input and its signature r‖s.
+    /// The token of a signing input and its signature.
     #[must_use]
-    pub fn assemble(signing_input: &str, signature: &[u8; 64]) -> String {
+    pub fn assemble(signing_input: &str, signature: &[u8]) -> String {
         format!("{signing_input}.{}", b64::encode(signature))
     }
 }

@@ -1,4 +1,4 @@
-//! Public keys that verify: P-256 (custodians, requesters, issuing keys) and Ed25519 (logs).
+//! Public keys of statements and logs: P-256 (custodians, requesters) and Ed25519.
 //!
 //! Invariants: a `P256PublicKey` is a point on the curve and not the identity; a JWK has exactly the required members
 //! and one text per key. Specs: RFC 7517, 7518 section 6.2, 8037, 7638; SEC 1; RFC 5480 for SPKI.
@@ -97,6 +97,11 @@ fn thumbprint(x: &[u8; 32], y: &[u8; 32]) -> Digest {
 }
 
 impl P256PublicKey {
+    /// The coordinates as base64url.
+    pub(super) fn texts(&self) -> [String; 2] {
+        [&self.x, &self.y].map(|coordinate| b64::encode(coordinate))
+    }
+
     /// The key for a key agreement.
     pub(super) fn to_p256(self) -> Result<p256::PublicKey, JoseError> {
         p256::PublicKey::from_sec1_bytes(&self.to_sec1())
@@ -145,7 +150,7 @@ impl TryFrom<EcJwk<'_>> for P256PublicKey {
 
 impl From<P256PublicKey> for EcJwk<'static> {
     fn from(key: P256PublicKey) -> Self {
-        let [x, y] = [&key.x, &key.y].map(|coordinate| b64::encode(coordinate).into());
+        let [x, y] = key.texts().map(Cow::Owned);
         Self { crv: "P-256".into(), kty: "EC".into(), x, y }
     }
 }
@@ -166,6 +171,14 @@ impl Ed25519PublicKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The DER `SubjectPublicKeyInfo` (RFC 8410).
+    #[must_use]
+    pub fn spki_der(&self) -> Vec<u8> {
+        /// Everything before the key: it is constant.
+        const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        [PREFIX.as_slice(), &self.0].concat()
     }
 
     /// The RFC 7638 name of the key.

@@ -120,7 +120,7 @@ fn profiles_keys_and_demands() {
             "! shortens the cooldown of careful from 1200 s to 600 s".to_owned(),
             "! careful is asked for with a file key instead of a hardware key".to_owned(),
             format!("issuing key {} becomes suspended (it was active)", kid("hsm/1")),
-            format!("! adds issuing key {}, active, for careful, db-read, db-write", kid("hsm/2")),
+            format!("! adds issuing key {} (ES256), active, for careful, db-read, db-write", kid("hsm/2")),
             format!("! changes the key of daemon d1 to {}", kid("another")),
             "changes the oldest firmware of devices from any to 5.7.0".to_owned(),
         ]

@@ -16,7 +16,9 @@ use breakglass::{
         statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
         time::Timestamp,
     },
-    jose::{CompactJwt, Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, b64, json},
+    jose::{
+        CompactJwt, Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, TokenAlg, Typ, b64, json,
+    },
 };
 use p256::ecdsa::{SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
@@ -76,7 +78,7 @@ impl Key {
 
     /// A compact JWT over any payload.
     pub fn jwt(&self, payload: &[u8]) -> String {
-        let input = CompactJwt::signing_input(&self.kid(), payload);
+        let input = CompactJwt::signing_input(TokenAlg::Es256, &self.kid(), payload);
         CompactJwt::assemble(&input, &self.sign(input.as_bytes()))
     }
 }

@@ -14,6 +14,7 @@
 )]
 #![expect(clippy::similar_names, reason = "what is done and what is said about it have similar names")]
 
+mod algorithms;
 mod attestation;
 mod chain;
 mod charter;

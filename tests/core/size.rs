@@ -61,7 +61,7 @@ fn mint(charter: &Charter, payload: &[u8], station: Option<&str>, index: u64) ->
     let permit = charter.permits(&grant).unwrap();
     let mut jws: GeneralJws = key("erin/file").jws(Typ::Request, payload, NOW);
     let origin = ORIGIN.parse().unwrap();
-    let bound = claims::largest_token(&grant, &permit, &jws, &origin, 3).unwrap();
+    let bound = claims::largest_token(&grant, &permit, &jws, &origin, 3, 64).unwrap();
     for device in ["alice/1", "bob/1", "gus/1"] {
         jws.signatures.push(key(device).state_at(Typ::Approval, payload, NOW, station));
     }

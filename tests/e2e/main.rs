@@ -16,6 +16,7 @@
     reason = "json! makes values, and tests read better without borrowing each"
 )]
 
+mod algorithms;
 mod client;
 mod crash;
 mod daemon;

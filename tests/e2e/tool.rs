@@ -19,7 +19,7 @@ use crate::{
     world::{World, now},
 };
 
-fn repository() -> &'static Path {
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -14,7 +14,7 @@ use breakglass::{
         replay::Replay,
         strict::{Accepted, Rejection, Seen, View, verify},
     },
-    jose::{Digest, GeneralJws, Typ},
+    jose::{Digest, GeneralJws, TokenAlg, Typ},
     store::{SqliteStore, StoreOptions},
 };
 use serde_json::{Value, json};
@@ -58,6 +58,11 @@ impl World {
 
     /// The same under a charter that differs.
     pub fn with(change: impl FnOnce(Value) -> Value) -> Self {
+        Self::with_keys(&[], |document, _| change(document))
+    }
+
+    /// The same with more issuing keys on the token; the change is given the public half of each.
+    pub fn with_keys(keys: &[TokenAlg], change: impl FnOnce(Value, Vec<Value>) -> Value) -> Self {
         let (dir, hsm) = (temp_dir(), SoftHsm::new());
         fs::create_dir(dir.path().join("data")).unwrap();
         let ports = Ports { grpc: free_port(), http: free_port() };
@@ -66,7 +71,8 @@ impl World {
         let setup = ["setup", "--initialise", "--origin", kit::ORIGIN, "--public", public.to_str().unwrap()];
         succeeds(&run(dir.path(), &hsm, &setup));
         let public: Value = serde_json::from_slice(&fs::read(public).unwrap()).unwrap();
-        let document = change(document(&public));
+        let more = keys.iter().map(|alg| issuing_key(dir.path(), &hsm, *alg)).collect();
+        let document = change(document(&public), more);
         let charter = signed(&document);
         let digest = Digest::of(&charter.payload);
         let path = dir.path().join("charter.json");
@@ -145,6 +151,18 @@ impl World {
             View { charter: &self.charter, audience: &audience, now, allow_development: true, killed: None };
         verify(jwt, &view, seen)
     }
+}
+
+/// Makes one more issuing key on the token, with the program; its public half.
+fn issuing_key(dir: &Path, hsm: &SoftHsm, alg: TokenAlg) -> Value {
+    let (name, file) = (alg.as_str().to_lowercase(), dir.join(alg.as_str()));
+    let arguments =
+        ["issuing-key", "--name", &name, "--alg", alg.as_str(), "--public", file.to_str().unwrap()];
+    succeeds(&run(dir, hsm, &arguments));
+    let first = fs::read(&file).unwrap();
+    succeeds(&run(dir, hsm, &arguments));
+    assert_eq!(fs::read(file).unwrap(), first, "run again, it finds the key that it made");
+    serde_json::from_slice(&first).unwrap()
 }
 
 /// The charter document of the kit, for this time, this HSM and this daemon.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use breakglass::client::ClientError;
 use breakglass::grpc::v1::{self, RequestState};
 use breakglass::hsm::{DeviceDescription, HealthReport, HsmError, SigningDevice};
-use breakglass::jose::{Digest, P256PublicKey, Typ};
+use breakglass::jose::{Digest, PublicKey, TokenAlg, Typ};
 use tonic::Code;
 
 use crate::support::within;
@@ -56,10 +56,10 @@ struct Moody {
 }
 
 impl SigningDevice for Moody {
-    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
+    fn sign(&self, kid: &Digest, alg: TokenAlg, message: &[u8]) -> Result<Vec<u8>, HsmError> {
         let device = || "moody".to_owned();
         match self.temper.bear() {
-            Mood::Well | Mood::Hanging => self.token.sign_es256(kid, digest),
+            Mood::Well | Mood::Hanging => self.token.sign(kid, alg, message),
             Mood::Away => {
                 Err(HsmError::Fault { device: device(), action: "C_Sign", source: "nobody answers".into() })
             }
@@ -67,16 +67,16 @@ impl SigningDevice for Moody {
         }
     }
 
-    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
+    fn public_key(&self, kid: &Digest) -> Result<PublicKey, HsmError> {
         self.token.public_key(kid)
     }
 
-    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
+    fn public_keys(&self) -> Result<Vec<PublicKey>, HsmError> {
         self.token.public_keys()
     }
 
-    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError> {
-        self.token.health(kid)
+    fn health(&self, kid: &Digest, alg: TokenAlg) -> Result<HealthReport, HsmError> {
+        self.token.health(kid, alg)
     }
 
     fn describe(&self) -> &DeviceDescription {

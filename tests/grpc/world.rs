@@ -20,7 +20,9 @@ use breakglass::hsm::{
     FileLogKey, KeyName, LogSigner as _, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions,
     TokenSelector, UserPin, initialise_token,
 };
-use breakglass::jose::{Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, b64, json};
+use breakglass::jose::{
+    Digest, GeneralJws, IssuingPublicKey, P256PublicKey, ProtectedHeader, Signature, TokenAlg, Typ, b64, json,
+};
 use breakglass::store::{SqliteStore, StoreOptions};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
@@ -129,7 +131,8 @@ impl World {
         let folder = testkit::temp_dir();
         let mut rng = UnwrapErr(SysRng);
         let token = issuing_token(&mut rng);
-        let issuing = token.generate_es256(&KeyName::new("issuing-1").unwrap(), &mut rng).unwrap().public_key;
+        let name = KeyName::new("issuing-1").unwrap();
+        let issuing = token.generate_issuing(TokenAlg::Es256, &name, &mut rng).unwrap().public_key;
         let log = FileLogKey::create(&folder.path().join("log.key"), &mut rng).unwrap();
 
         let mut keys: BTreeMap<String, p256::SecretKey> =
@@ -292,7 +295,7 @@ fn issuing_token(rng: &mut UnwrapErr<SysRng>) -> Arc<Pkcs11Token> {
 
 fn charter(
     keys: &BTreeMap<String, p256::SecretKey>,
-    issuing: &P256PublicKey,
+    issuing: &IssuingPublicKey,
     log: &Value,
     daemon: Digest,
 ) -> Charter {

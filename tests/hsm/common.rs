@@ -8,7 +8,7 @@ use breakglass::hsm::{
     GeneratedKey, HsmError, KeyName, Pkcs11Module, Pkcs11Token, SigningDevice as _, TokenOptions,
     TokenSelector, UserPin, initialise_token,
 };
-use breakglass::jose::{Digest, P256PublicKey};
+use breakglass::jose::{IssuingPublicKey, TokenAlg};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
@@ -28,6 +28,11 @@ pub const HEALING: Duration = Duration::from_mins(1);
 pub trait Device {
     /// Path of its PKCS#11 module.
     fn module(&self) -> &'static str;
+
+    /// The algorithm of its issuing keys.
+    fn algorithm(&self) -> TokenAlg {
+        TokenAlg::Es256
+    }
 
     /// How many signatures each of eight threads makes in the concurrency test.
     fn signatures_per_thread(&self) -> u8;
@@ -77,14 +82,14 @@ pub fn fresh_token(device: &dyn Device, label: &str) -> Arc<Pkcs11Token> {
     open_token(device, label)
 }
 
-/// Generates an issuing key.
-pub fn fresh_key(token: &Pkcs11Token, name: &str) -> GeneratedKey<P256PublicKey> {
-    token.generate_es256(&KeyName::new(name).unwrap(), &mut rng()).unwrap()
+/// Generates an issuing key of the algorithm under test.
+pub fn fresh_key(device: &dyn Device, token: &Pkcs11Token, name: &str) -> GeneratedKey<IssuingPublicKey> {
+    token.generate_issuing(device.algorithm(), &KeyName::new(name).unwrap(), &mut rng()).unwrap()
 }
 
 /// Signs, verifies with ring, and fails the test if either fails.
-pub fn sign_and_verify(token: &Pkcs11Token, key: &P256PublicKey, message: &[u8]) {
-    let signature = token.sign_es256(&key.thumbprint(), Digest::of(message).as_bytes()).unwrap();
+pub fn sign_and_verify(token: &Pkcs11Token, key: &IssuingPublicKey, message: &[u8]) {
+    let signature = token.sign(&key.thumbprint(), key.alg(), message).unwrap();
     key.verify(message, &signature).unwrap();
 }
 

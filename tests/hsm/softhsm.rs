@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use breakglass::jose::TokenAlg;
 use testkit::{SOFTHSM_MODULE, SoftHsm, in_child};
 
 use crate::common::{Device, on_device, test_name};
 
 /// A `SoftHSM` whose directory is the device.
-pub struct Soft(pub SoftHsm);
+pub struct Soft(pub SoftHsm, TokenAlg);
 
 impl Soft {
     pub fn run(path: &str, body: impl FnOnce(&mut dyn Device)) {
@@ -15,12 +16,16 @@ impl Soft {
     }
 
     pub fn with(path: &str, body: impl FnOnce(&mut Self)) {
+        Self::signing(TokenAlg::Es256, path, body);
+    }
+
+    pub fn signing(alg: TokenAlg, path: &str, body: impl FnOnce(&mut Self)) {
         let setup = || {
             let softhsm = SoftHsm::new();
             let env = vec![softhsm.env()];
             (softhsm, env)
         };
-        in_child(test_name(path), setup, || body(&mut Self(SoftHsm::from_env())));
+        in_child(test_name(path), setup, || body(&mut Self(SoftHsm::from_env(), alg)));
     }
 }
 
@@ -29,8 +34,12 @@ impl Device for Soft {
         SOFTHSM_MODULE
     }
 
+    fn algorithm(&self) -> TokenAlg {
+        self.1
+    }
+
     fn signatures_per_thread(&self) -> u8 {
-        200
+        if self.1.is_rsa() { 20 } else { 200 }
     }
 
     fn many_keys(&self) -> bool {
@@ -67,4 +76,45 @@ on_device!(
     initialises_nothing_twice,
     has_one_owner_per_process,
     asks_for_capabilities,
+    signs_with_one_algorithm,
 );
+
+/// The same promises for the other algorithms; what does not depend on the key is shown once, above.
+macro_rules! with_algorithm {
+    ($module:ident, $alg:ident) => {
+        mod $module {
+            use breakglass::jose::TokenAlg;
+
+            use crate::common::{Device, on_device};
+
+            struct Soft;
+
+            impl Soft {
+                fn run(path: &str, body: impl FnOnce(&mut dyn Device)) {
+                    super::Soft::signing(TokenAlg::$alg, path, |soft| body(soft));
+                }
+            }
+
+            on_device!(
+                Soft;
+                generates_a_strict_key,
+                is_found_again,
+                proves_its_health,
+                gives_its_key_to_nobody,
+                survives_a_logout,
+                finds_a_new_key_after_a_logout,
+                survives_a_lost_device,
+                signs_for_many_threads,
+                answers_for_unknown_keys,
+                destroys_a_key,
+                asks_for_capabilities,
+                signs_with_one_algorithm,
+            );
+        }
+    };
+}
+
+with_algorithm!(es384, Es384);
+with_algorithm!(eddsa, EdDsa);
+with_algorithm!(rs256, Rs256);
+with_algorithm!(ps256, Ps256);

@@ -10,7 +10,7 @@ use breakglass::hsm::{
     CANARY, KeyName, LogSigner as _, Pkcs11LogKey, Pkcs11Token, SigningDevice as _, TokenOptions,
     TokenSelector, initialise_token,
 };
-use breakglass::jose::{Digest, P256PublicKey};
+use breakglass::jose::{Digest, IssuingPublicKey, P256PublicKey, PublicKey, TokenAlg};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::UserType;
@@ -94,9 +94,9 @@ fn keeps_no_so_pin() {
 fn serves_two_tokens_in_one_process() {
     Soft::with(this_test!(serves_two_tokens_in_one_process), |soft| {
         let issuing = fresh_token(soft, "issuing");
-        let first = fresh_key(&issuing, "issuing-1").public_key;
+        let first = fresh_key(soft, &issuing, "issuing-1").public_key;
         let log = fresh_token(soft, "log");
-        let second = fresh_key(&issuing, "issuing-2").public_key;
+        let second = fresh_key(soft, &issuing, "issuing-2").public_key;
         let made = log.generate_ed25519(&KeyName::new("log-1").unwrap(), &mut rng()).unwrap();
         assert_eq!(made.attributes.violations(), Vec::<String>::new());
         assert!(made.attributes.born_in_device());
@@ -118,8 +118,11 @@ fn serves_two_tokens_in_one_process() {
         made.public_key.verify(CANARY, &signature).unwrap();
 
         assert_eq!(log.ed25519_public_keys().unwrap(), [made.public_key]);
-        assert!(log.public_keys().unwrap().is_empty());
-        assert_eq!(log.sign_es256(&first.thumbprint(), &[1; 32]).unwrap_err().reason(), "HSM_KEY_NOT_FOUND");
+        assert_eq!(log.public_keys().unwrap(), [PublicKey::Ed25519(made.public_key)]);
+        assert_eq!(
+            log.sign(&first.thumbprint(), first.alg(), &[1; 32]).unwrap_err().reason(),
+            "HSM_KEY_NOT_FOUND"
+        );
         let error = Pkcs11LogKey::open(issuing, made.public_key).unwrap_err();
         assert_eq!(error.reason(), "HSM_KEY_NOT_FOUND");
     });
@@ -131,8 +134,9 @@ fn does_not_mix_algorithms() {
     Soft::with(this_test!(does_not_mix_algorithms), |soft| {
         let token = fresh_token(soft, "log");
         let made = token.generate_ed25519(&KeyName::new("log-1").unwrap(), &mut rng()).unwrap();
-        assert!(token.sign_es256(&made.public_key.thumbprint(), &[1; 32]).is_err());
-        assert!(token.public_key(&made.public_key.thumbprint()).is_err());
+        for alg in [TokenAlg::Es256, TokenAlg::Es384, TokenAlg::Rs256, TokenAlg::Ps256] {
+            assert!(token.sign(&made.public_key.thumbprint(), alg, &[1; 32]).is_err(), "{alg}");
+        }
     });
 }
 
@@ -143,16 +147,16 @@ fn a_lost_token_spares_its_neighbour() {
         let lost = fresh_token(soft, "lost");
         let before: Vec<_> = fs::read_dir(soft.0.tokens()).unwrap().map(|e| e.unwrap().path()).collect();
         let [home] = before.as_slice() else { panic!("one token: {before:?}") };
-        let lost_key = fresh_key(&lost, "issuing-1").public_key;
+        let lost_key = fresh_key(soft, &lost, "issuing-1").public_key;
         let kept = fresh_token(soft, "kept");
-        let kept_key = fresh_key(&kept, "issuing-1").public_key;
+        let kept_key = fresh_key(soft, &kept, "issuing-1").public_key;
 
         let away = soft.0.dir().join("away");
         fs::rename(home, &away).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..30 {
-                    let error = lost.sign_es256(&lost_key.thumbprint(), &[1; 32]).unwrap_err();
+                    let error = lost.sign(&lost_key.thumbprint(), TokenAlg::Es256, &[1; 32]).unwrap_err();
                     assert!(error.is_transient(), "{error:?}");
                 }
             });
@@ -160,7 +164,7 @@ fn a_lost_token_spares_its_neighbour() {
         });
         fs::rename(&away, home).unwrap();
         wait_for("the lost token to heal", HEALING, || {
-            lost.sign_es256(&lost_key.thumbprint(), &[1; 32]).ok()
+            lost.sign(&lost_key.thumbprint(), TokenAlg::Es256, &[1; 32]).ok()
         });
         sign_and_verify(&lost, &lost_key, b"healed");
         sign_and_verify(&kept, &kept_key, b"still here");
@@ -172,7 +176,7 @@ fn a_lost_token_spares_its_neighbour() {
 fn agrees_with_pkcs11_tool() {
     Soft::with(this_test!(agrees_with_pkcs11_tool), |soft| {
         let token = fresh_token(soft, "issuing");
-        let key = fresh_key(&token, "issuing-1").public_key;
+        let key = fresh_key(soft, &token, "issuing-1").public_key;
         let digest = Digest::of(b"a message");
         let dir = soft.0.dir();
         let file = |name: &str| dir.join(name).display().to_string();
@@ -200,13 +204,13 @@ fn agrees_with_pkcs11_tool() {
         };
 
         tool(&["--read-object", "--type", "pubkey", "--output-file", &file("spki")]);
-        assert_eq!(fs::read(file("spki")).unwrap(), key.spki_der());
+        assert_eq!(fs::read(file("spki")).unwrap(), key.key().spki_der());
 
         tool(&["--sign", "-m", "ECDSA", "--input-file", &file("digest"), "--output-file", &file("theirs")]);
         let theirs: [u8; 64] = fs::read(file("theirs")).unwrap().try_into().unwrap();
         key.verify(b"a message", &theirs).unwrap();
 
-        let ours = token.sign_es256(&key.thumbprint(), digest.as_bytes()).unwrap();
+        let ours = token.sign(&key.thumbprint(), key.alg(), b"a message").unwrap();
         fs::write(file("ours"), ours).unwrap();
         let verify =
             ["--verify", "-m", "ECDSA", "--input-file", &file("digest"), "--signature-file", &file("ours")];
@@ -223,7 +227,7 @@ fn agrees_with_pkcs11_tool() {
 fn refuses_to_be_wrapped() {
     Soft::with(this_test!(refuses_to_be_wrapped), |soft| {
         let token = fresh_token(soft, "issuing");
-        fresh_key(&token, "issuing-1");
+        fresh_key(soft, &token, "issuing-1");
         let thief = Thief::at(soft, "issuing");
         let session = thief.session();
         let key = Thief::private_key(&session);
@@ -251,7 +255,7 @@ fn refuses_to_be_wrapped() {
 fn allows_one_mechanism() {
     Soft::with(this_test!(allows_one_mechanism), |soft| {
         let token = fresh_token(soft, "issuing");
-        fresh_key(&token, "issuing-1");
+        fresh_key(soft, &token, "issuing-1");
         let thief = Thief::at(soft, "issuing");
         let session = thief.session();
         let key = Thief::private_key(&session);
@@ -270,9 +274,9 @@ fn allows_one_mechanism() {
 fn generates_under_load_without_orphans() {
     Soft::with(this_test!(generates_under_load_without_orphans), |soft| {
         let token = fresh_token(soft, "issuing");
-        let first = fresh_key(&token, "first").public_key;
+        let first = fresh_key(soft, &token, "first").public_key;
         let done = AtomicBool::new(false);
-        let mut keys = vec![first];
+        let mut keys = vec![first.clone()];
         std::thread::scope(|scope| {
             let _stop = SetOnDrop(&done);
             for _ in 0..2 {
@@ -288,13 +292,13 @@ fn generates_under_load_without_orphans() {
                 }
             });
             for n in 0..20 {
-                keys.push(fresh_key(&token, &format!("issuing-{n}")).public_key);
+                keys.push(fresh_key(soft, &token, &format!("issuing-{n}")).public_key);
             }
         });
         for key in &keys {
             sign_and_verify(&token, key, b"whole");
         }
-        let known: Vec<Digest> = keys.iter().map(P256PublicKey::thumbprint).collect();
+        let known: Vec<Digest> = keys.iter().map(IssuingPublicKey::thumbprint).collect();
         let inventory = token.inventory(&known).unwrap();
         assert!(inventory.keys.iter().all(|key| key.known));
         assert_eq!((inventory.keys.len(), inventory.quarantined), (21, vec![]));
@@ -334,7 +338,7 @@ fn generates_whole_keys_beside_another_process() {
                 }
             });
             for n in 0..15 {
-                keys.push(fresh_key(&token, &format!("issuing-{n}")).public_key);
+                keys.push(fresh_key(soft, &token, &format!("issuing-{n}")).public_key);
             }
         });
         assert!(listed.load(Ordering::Relaxed) > 0, "pkcs11-tool was at work");
@@ -342,7 +346,7 @@ fn generates_whole_keys_beside_another_process() {
         for key in &keys {
             sign_in_the_end(&token, key);
         }
-        let known: Vec<Digest> = keys.iter().map(P256PublicKey::thumbprint).collect();
+        let known: Vec<Digest> = keys.iter().map(IssuingPublicKey::thumbprint).collect();
         let inventory = token.inventory(&known).unwrap();
         assert_eq!(inventory.keys.iter().filter(|key| key.known).count(), 15);
         for entry in inventory.keys.iter().filter(|key| key.known) {
@@ -352,10 +356,10 @@ fn generates_whole_keys_beside_another_process() {
 }
 
 /// Signs as soon as the device can; a fault on the way must be one that passes.
-fn sign_in_the_end(token: &Pkcs11Token, key: &P256PublicKey) {
+fn sign_in_the_end(token: &Pkcs11Token, key: &IssuingPublicKey) {
     let signature = wait_for("a signature", HEALING, || {
         token
-            .sign_es256(&key.thumbprint(), Digest::of(b"meanwhile").as_bytes())
+            .sign(&key.thumbprint(), key.alg(), b"meanwhile")
             .map_err(|error| assert!(error.is_transient(), "{error:?}"))
             .ok()
     });
@@ -376,8 +380,8 @@ impl Drop for SetOnDrop<'_> {
 fn quarantines_what_it_does_not_know() {
     Soft::with(this_test!(quarantines_what_it_does_not_know), |soft| {
         let token = fresh_token(soft, "issuing");
-        let ours = fresh_key(&token, "issuing-1").public_key.thumbprint();
-        let stranger = fresh_key(&token, "stranger").public_key.thumbprint();
+        let ours = fresh_key(soft, &token, "issuing-1").public_key.thumbprint();
+        let stranger = fresh_key(soft, &token, "stranger").public_key.thumbprint();
         let session = Thief::at(soft, "issuing").session();
         let planted = [
             vec![
@@ -464,7 +468,7 @@ fn tells_an_imported_key() {
 fn refuses_an_ambiguous_key() {
     Soft::with(this_test!(refuses_an_ambiguous_key), |soft| {
         let token = fresh_token(soft, "issuing");
-        let key = fresh_key(&token, "issuing-1").public_key;
+        let key = fresh_key(soft, &token, "issuing-1").public_key;
         let session = Thief::at(soft, "issuing").session();
         let private = Thief::private_key(&session);
         let id = match &session.get_attributes(private, &[cryptoki::object::AttributeType::Id]).unwrap()[0] {
@@ -486,7 +490,10 @@ fn refuses_an_ambiguous_key() {
             ])
             .unwrap();
         for name in [key.thumbprint(), other.thumbprint()] {
-            assert_eq!(token.sign_es256(&name, &[1; 32]).unwrap_err().reason(), "HSM_KEY_AMBIGUOUS");
+            assert_eq!(
+                token.sign(&name, TokenAlg::Es256, &[1; 32]).unwrap_err().reason(),
+                "HSM_KEY_AMBIGUOUS"
+            );
         }
         assert!(token.public_keys().unwrap().is_empty());
         assert_eq!(token.inventory(&[key.thumbprint()]).unwrap().quarantined.len(), 3);
@@ -506,7 +513,7 @@ fn finds_a_token_made_later() {
         assert_eq!(missing.reason(), "HSM_TOKEN_NOT_FOUND");
         soft.0.init_token("later", PIN);
         let token = open_token(soft, "later");
-        sign_and_verify(&token, &fresh_key(&token, "issuing-1").public_key, b"found");
+        sign_and_verify(&token, &fresh_key(soft, &token, "issuing-1").public_key, b"found");
     });
 }
 

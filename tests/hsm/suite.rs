@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use breakglass::hsm::{
-    CANARY, KeyName, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions, TokenSelector, canary_digest,
-    initialise_token,
+    CANARY, KeyName, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions, TokenSelector, initialise_token,
 };
-use breakglass::jose::Digest;
+use breakglass::jose::{Digest, TokenAlg};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::types::AuthPin;
@@ -19,19 +18,19 @@ use crate::common::{
 /// A key has all attributes that were asked for, can be found, and signs.
 pub fn generates_a_strict_key(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let made = fresh_key(&token, "issuing-1");
+    let made = fresh_key(device, &token, "issuing-1");
     assert_eq!(made.attributes.violations(), Vec::<String>::new());
     assert_eq!(made.attributes.not_reported(), Vec::<&str>::new());
     assert!(made.attributes.born_in_device());
     assert_eq!(made.attributes.only_our_mechanism, Some(true));
-    assert_eq!(token.public_keys().unwrap(), [made.public_key]);
-    assert_eq!(token.public_key(&made.public_key.thumbprint()).unwrap(), made.public_key);
+    assert_eq!(token.public_keys().unwrap(), [made.public_key.key().clone()]);
+    assert_eq!(token.public_key(&made.public_key.thumbprint()).unwrap(), *made.public_key.key());
     sign_and_verify(&token, &made.public_key, b"a message");
 }
 
 /// The same token is found again by a later start, with the PIN alone.
 pub fn is_found_again(device: &mut dyn Device) {
-    let key = fresh_key(&fresh_token(device, "issuing"), "issuing-1").public_key;
+    let key = fresh_key(device, &fresh_token(device, "issuing"), "issuing-1").public_key;
     let again = open_token(device, "issuing");
     sign_and_verify(&again, &key, b"a message");
     let serial = again.describe().serial.clone();
@@ -46,19 +45,20 @@ pub fn is_found_again(device: &mut dyn Device) {
 /// Health is a signature that was made and verified, and it is over something that is no JWS.
 pub fn proves_its_health(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let kid = fresh_key(&token, "issuing-1").public_key.thumbprint();
-    let report = token.health(&kid).unwrap();
+    let key = fresh_key(device, &token, "issuing-1").public_key;
+    let (kid, alg) = (key.thumbprint(), key.alg());
+    let report = token.health(&kid, alg).unwrap();
     assert_eq!(report.kid, kid);
     assert!(report.latency > Duration::ZERO);
-    let signature = token.sign_es256(&kid, canary_digest().as_bytes()).unwrap();
-    token.public_key(&kid).unwrap().verify(CANARY, &signature).unwrap();
-    assert_eq!(token.health(&Digest::of(b"no such key")).unwrap_err().reason(), "HSM_KEY_NOT_FOUND");
+    let signature = token.sign(&kid, alg, CANARY).unwrap();
+    key.verify(CANARY, &signature).unwrap();
+    assert_eq!(token.health(&Digest::of(b"no such key"), alg).unwrap_err().reason(), "HSM_KEY_NOT_FOUND");
 }
 
 /// With the PIN and a raw session, the private key can neither be read nor copied, whatever is done to its attributes.
 pub fn gives_its_key_to_nobody(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let made = fresh_key(&token, "issuing-1");
+    let made = fresh_key(device, &token, "issuing-1");
     let thief = Thief::at(device, "issuing");
     let session = thief.session();
     let key = Thief::private_key(&session);
@@ -109,25 +109,29 @@ fn try_to_read_and_copy(session: &Session, key: ObjectHandle) {
 /// Somebody else in the process logs out: the next signature is simply made.
 pub fn survives_a_logout(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
-    let before = token.health(&key.thumbprint()).unwrap().initialisations;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
+    let before = token.health(&key.thumbprint(), key.alg()).unwrap().initialisations;
     let thief = Thief::at(device, "issuing");
     for _ in 0..5 {
         thief.session().logout().unwrap();
         sign_and_verify(&token, &key, b"after a logout");
     }
-    assert_eq!(token.health(&key.thumbprint()).unwrap().initialisations, before, "a login was enough");
+    assert_eq!(
+        token.health(&key.thumbprint(), key.alg()).unwrap().initialisations,
+        before,
+        "a login was enough"
+    );
 }
 
 /// A key that this process has never used is found although somebody has just logged out.
 pub fn finds_a_new_key_after_a_logout(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
     let thief = Thief::at(device, "issuing");
     thief.session().logout().unwrap();
     sign_and_verify(&token, &key, b"first use");
     thief.session().logout().unwrap();
-    assert_eq!(token.public_keys().unwrap(), [key]);
+    assert_eq!(token.public_keys().unwrap(), [key.key().clone()]);
     thief.session().logout().unwrap();
     let inventory = token.inventory(&[key.thumbprint()]).unwrap();
     assert_eq!((inventory.keys.len(), inventory.quarantined), (1, vec![]));
@@ -136,23 +140,25 @@ pub fn finds_a_new_key_after_a_logout(device: &mut dyn Device) {
 /// The device vanishes and returns: calls fail soon and clearly, and then work again in the same process.
 pub fn survives_a_lost_device(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
     let kid = key.thumbprint();
-    let before = token.health(&kid).unwrap().initialisations;
+    let before = token.health(&kid, key.alg()).unwrap().initialisations;
 
     device.take_away();
     let start = Instant::now();
     for _ in 0..20 {
-        let error = token.sign_es256(&kid, &[7; 32]).unwrap_err();
+        let error = token.sign(&kid, key.alg(), &[7; 32]).unwrap_err();
         assert!(error.is_transient(), "{error:?}");
-        assert!(token.health(&kid).is_err());
+        assert!(token.health(&kid, key.alg()).is_err());
     }
     assert!(start.elapsed() < Duration::from_secs(20), "40 calls failed within {:?}", start.elapsed());
 
     device.bring_back();
-    wait_for("a signature after the device came back", HEALING, || token.sign_es256(&kid, &[7; 32]).ok());
+    wait_for("a signature after the device came back", HEALING, || {
+        token.sign(&kid, key.alg(), &[7; 32]).ok()
+    });
     sign_and_verify(&token, &key, b"after the fault");
-    let after = token.health(&kid).unwrap().initialisations;
+    let after = token.health(&kid, key.alg()).unwrap().initialisations;
     assert!(after > before, "it took a re-initialisation");
     assert!(after - before < 12, "{} re-initialisations are too many", after - before);
 }
@@ -160,14 +166,14 @@ pub fn survives_a_lost_device(device: &mut dyn Device) {
 /// Eight threads share the sessions, and every signature is good.
 pub fn signs_for_many_threads(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
     let count = device.signatures_per_thread();
     std::thread::scope(|scope| {
         for thread in 0..8_u8 {
-            let token = &token;
+            let (token, key) = (&token, &key);
             scope.spawn(move || {
                 for turn in 0..count {
-                    sign_and_verify(token, &key, &[thread, turn]);
+                    sign_and_verify(token, key, &[thread, turn]);
                 }
             });
         }
@@ -192,18 +198,18 @@ pub fn refuses_a_wrong_pin(device: &mut dyn Device) {
 /// Once refused, a PIN stays refused until a person acts, even if it has become right in the meantime.
 pub fn never_retries_a_pin(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
     let (old, new) = (AuthPin::new(PIN.into()), AuthPin::new("another pin 8".into()));
     let thief = Thief::at(device, "issuing");
     let session = thief.session();
     session.set_pin(&old, &new).unwrap();
     session.logout().unwrap();
-    let refused = token.sign_es256(&key.thumbprint(), &[1; 32]).unwrap_err();
+    let refused = token.sign(&key.thumbprint(), key.alg(), &[1; 32]).unwrap_err();
     assert_eq!(refused.reason(), "HSM_PIN_REFUSED", "{refused:?}");
     session.login(cryptoki::session::UserType::User, Some(&new)).unwrap();
     session.set_pin(&new, &old).unwrap();
     session.logout().unwrap();
-    assert_eq!(token.sign_es256(&key.thumbprint(), &[1; 32]).unwrap_err().reason(), "HSM_PIN_REFUSED");
+    assert_eq!(token.sign(&key.thumbprint(), key.alg(), &[1; 32]).unwrap_err().reason(), "HSM_PIN_REFUSED");
     // A person restarts the daemon.
     sign_and_verify(&open_token(device, "issuing"), &key, b"after the restart");
 }
@@ -211,24 +217,24 @@ pub fn never_retries_a_pin(device: &mut dyn Device) {
 /// An unknown key is an answer, not a fault: nothing is re-initialised for it.
 pub fn answers_for_unknown_keys(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
-    let before = token.health(&key.thumbprint()).unwrap().initialisations;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
+    let before = token.health(&key.thumbprint(), key.alg()).unwrap().initialisations;
     for n in 0..20_u8 {
-        let error = token.sign_es256(&Digest::of(&[n]), &[1; 32]).unwrap_err();
+        let error = token.sign(&Digest::of(&[n]), key.alg(), &[1; 32]).unwrap_err();
         assert_eq!(error.reason(), "HSM_KEY_NOT_FOUND");
         assert!(!error.is_transient());
     }
-    assert_eq!(token.health(&key.thumbprint()).unwrap().initialisations, before);
+    assert_eq!(token.health(&key.thumbprint(), key.alg()).unwrap().initialisations, before);
 }
 
 /// A destroyed key signs no more, and nothing of it is left.
 pub fn destroys_a_key(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let doomed = fresh_key(&token, "doomed").public_key;
-    let kept = device.many_keys().then(|| fresh_key(&token, "kept").public_key);
+    let doomed = fresh_key(device, &token, "doomed").public_key;
+    let kept = device.many_keys().then(|| fresh_key(device, &token, "kept").public_key);
     sign_and_verify(&token, &doomed, b"still there");
     token.destroy_key(&doomed.thumbprint()).unwrap();
-    let error = token.sign_es256(&doomed.thumbprint(), &[1; 32]).unwrap_err();
+    let error = token.sign(&doomed.thumbprint(), doomed.alg(), &[1; 32]).unwrap_err();
     assert_eq!(error.reason(), "HSM_KEY_NOT_FOUND");
     assert_eq!(token.destroy_key(&doomed.thumbprint()).unwrap_err().reason(), "HSM_KEY_NOT_FOUND");
     let inventory = token.inventory(&[]).unwrap();
@@ -241,7 +247,7 @@ pub fn destroys_a_key(device: &mut dyn Device) {
 /// A second token of the same label would make the choice unclear: it is refused, and the first one is untouched.
 pub fn initialises_nothing_twice(device: &mut dyn Device) {
     let token = fresh_token(device, "issuing");
-    let key = fresh_key(&token, "issuing-1").public_key;
+    let key = fresh_key(device, &token, "issuing-1").public_key;
     let error =
         initialise_token(&open_module(device), "issuing", &pin("other pin 99"), &mut rng()).unwrap_err();
     assert_eq!(error.reason(), "HSM_TOKEN_EXISTS");
@@ -254,17 +260,34 @@ pub fn has_one_owner_per_process(device: &mut dyn Device) {
     assert!(std::ptr::eq::<Pkcs11Module>(&raw const *one, &raw const *two));
 }
 
-/// What the device cannot do is asked of it, not tried.
+/// What the device cannot do is asked of it, not tried: it is refused with a reason, and nothing is left behind.
 pub fn asks_for_capabilities(device: &mut dyn Device) {
-    let token = fresh_token(device, "log");
-    let capabilities = token.describe().capabilities;
-    assert!(capabilities.es256);
-    let made = token.generate_ed25519(&KeyName::new("log-1").unwrap(), &mut rng());
-    match made {
-        Ok(_) => assert!(capabilities.ed25519),
-        Err(error) => {
-            assert!(!capabilities.ed25519);
-            assert_eq!(error.reason(), "HSM_UNSUPPORTED");
-        }
+    let token = fresh_token(device, "issuing");
+    let capabilities = &token.describe().capabilities;
+    assert!(capabilities.offers(TokenAlg::Es256) && capabilities.offers(device.algorithm()));
+    for alg in TokenAlg::ALL.into_iter().filter(|alg| !capabilities.offers(*alg)) {
+        let refused =
+            token.generate_issuing(alg, &KeyName::new("issuing-1").unwrap(), &mut rng()).unwrap_err();
+        assert_eq!(refused.reason(), "HSM_UNSUPPORTED", "{alg}");
+        assert!(!refused.is_transient());
+        let refused = token.sign(&Digest::of(b"any key"), alg, b"any message").unwrap_err();
+        assert_eq!(refused.reason(), "HSM_UNSUPPORTED", "{alg}");
     }
+    assert!(token.public_keys().unwrap().is_empty());
+}
+
+/// A key signs by its own algorithm, and is of no use for any other that the device has.
+pub fn signs_with_one_algorithm(device: &mut dyn Device) {
+    let token = fresh_token(device, "issuing");
+    let key = fresh_key(device, &token, "issuing-1").public_key;
+    assert_eq!(key.alg(), device.algorithm());
+    sign_and_verify(&token, &key, b"its own");
+    for alg in TokenAlg::ALL.into_iter().filter(|alg| *alg != key.alg()) {
+        // ES256 and ES384 are one mechanism: there the length of the answer gives it away.
+        assert!(token.sign(&key.thumbprint(), alg, b"another").is_err(), "{alg} by a key of {}", key.alg());
+        sign_and_verify(&token, &key, b"its own again");
+    }
+    let inventory = token.inventory(&[key.thumbprint()]).unwrap();
+    let [entry] = inventory.keys.as_slice() else { panic!("one key: {inventory:?}") };
+    assert_eq!((entry.algorithm, inventory.quarantined.len()), (key.alg(), 0));
 }

@@ -67,4 +67,5 @@ on_device!(
     initialises_nothing_twice,
     has_one_owner_per_process,
     asks_for_capabilities,
+    signs_with_one_algorithm,
 );

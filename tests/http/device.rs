@@ -10,10 +10,10 @@ use std::{
 };
 
 use breakglass::{
-    hsm::{Backend, Capabilities, DeviceDescription, HealthReport, HsmError, SigningDevice, canary_digest},
-    jose::{Digest, P256PublicKey},
+    hsm::{Backend, CANARY, Capabilities, DeviceDescription, HealthReport, HsmError, SigningDevice},
+    jose::{Digest, P256PublicKey, PublicKey, TokenAlg},
 };
-use p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner as _};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 
 /// A device with software keys.
 pub struct Soft {
@@ -43,7 +43,7 @@ impl Soft {
             model: text(),
             serial: text(),
             version: text(),
-            capabilities: Capabilities { es256: true, ed25519: false },
+            capabilities: Capabilities::of([TokenAlg::Es256]),
         };
         Self { keys: names.iter().map(key).collect(), description, broken: Arc::default() }
     }
@@ -55,21 +55,21 @@ impl Soft {
 }
 
 impl SigningDevice for Soft {
-    fn sign_es256(&self, kid: &Digest, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
-        let signature: Signature = self.key(kid)?.0.sign_prehash(digest).unwrap();
-        Ok(signature.to_bytes().into())
+    fn sign(&self, kid: &Digest, _: TokenAlg, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let signature: Signature = self.key(kid)?.0.sign(message);
+        Ok(signature.to_bytes().to_vec())
     }
 
-    fn public_key(&self, kid: &Digest) -> Result<P256PublicKey, HsmError> {
-        Ok(self.key(kid)?.1)
+    fn public_key(&self, kid: &Digest) -> Result<PublicKey, HsmError> {
+        Ok(PublicKey::P256(self.key(kid)?.1))
     }
 
-    fn public_keys(&self) -> Result<Vec<P256PublicKey>, HsmError> {
-        Ok(self.keys.values().map(|(_, public)| *public).collect())
+    fn public_keys(&self) -> Result<Vec<PublicKey>, HsmError> {
+        Ok(self.keys.values().map(|(_, public)| PublicKey::P256(*public)).collect())
     }
 
-    fn health(&self, kid: &Digest) -> Result<HealthReport, HsmError> {
-        self.sign_es256(kid, canary_digest().as_bytes())?;
+    fn health(&self, kid: &Digest, alg: TokenAlg) -> Result<HealthReport, HsmError> {
+        self.sign(kid, alg, CANARY)?;
         Ok(HealthReport { kid: *kid, latency: Duration::from_millis(3), initialisations: 1 })
     }
 

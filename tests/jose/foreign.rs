@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use breakglass::jose::{
-    CompactJwt, Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, b64, json as strict, jwe,
+    CompactJwt, Digest, GeneralJws, P256PublicKey, ProtectedHeader, Signature, TokenAlg, Typ, b64,
+    json as strict, jwe,
 };
 use ring::rand::SystemRandom;
 use serde::Deserialize;
@@ -60,7 +61,8 @@ impl Parties {
                 Self::statement(&self.custodian, Typ::Approval, Some("ops-1")),
             ],
         };
-        let input = CompactJwt::signing_input(&self.issuer.public.thumbprint(), CLAIMS.as_bytes());
+        let input =
+            CompactJwt::signing_input(TokenAlg::Es256, &self.issuer.public.thumbprint(), CLAIMS.as_bytes());
         let jwt = CompactJwt::assemble(&input, &self.issuer.sign(input.as_bytes()));
         let jwe = jwe::encrypt(jwt.as_bytes(), &self.recipient.public, &SystemRandom::new()).unwrap();
         let protected = |key, typ| b64::decode(&Self::header(key, typ, None).encode().unwrap()).unwrap();
@@ -98,7 +100,7 @@ impl Parties {
 
         for token in &theirs.jwts {
             let jwt = CompactJwt::parse(token, 8192).unwrap();
-            jwt.verify(&self.issuer.public).unwrap();
+            jwt.verify(&self.issuer.public.into()).unwrap();
             let claims: Value = serde_json::from_slice(jwt.payload()).unwrap();
             assert_eq!(claims, serde_json::from_str::<Value>(CLAIMS).unwrap());
         }

@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -52,15 +52,54 @@ def raw(r, s):
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
+def prime(name):
+    """The first prime after 1,024 bits that follow from a name (Miller and Rabin, bases 2 to 37)."""
+    number = int.from_bytes(hashlib.shake_256(name.encode()).digest(128), "big") | (3 << 1022) | 1
+    small = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]
+    while True:
+        odd = number - 1
+        twos = (odd & -odd).bit_length() - 1
+        odd >>= twos
+        powers = lambda base: [pow(base, odd << turn, number) for turn in range(twos)]  # noqa: E731
+        if all(number % base for base in small) and pow(2, number - 1, number) == 1 and (number - 2) % 65537 and all(
+            found[0] == 1 or number - 1 in found for found in map(powers, small)
+        ):
+            return number
+        number += 2
+
+
+def rsa_key():
+    p, q = prime("breakglass p"), prime("breakglass q")
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    crt = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key()
+
+
+def pss(private, message):
+    """RSASSA-PSS with SHA-256 and a salt of 32 zeros, so that the vector is the same every time (RFC 8017, 9.1.1)."""
+    numbers = private.private_numbers()
+    size, salt = 256, bytes(32)
+    digest = hashlib.sha256(bytes(8) + hashlib.sha256(message.encode()).digest() + salt).digest()
+    block = bytes(size - 32 - 32 - 2) + b"\x01" + salt
+    mask = b"".join(hashlib.sha256(digest + bytes([0, 0, 0, turn])).digest() for turn in range(7))
+    masked = bytes(one ^ other for one, other in zip(block, mask))
+    encoded = bytes([masked[0] & 0x7F]) + masked[1:] + digest + b"\xbc"
+    number = pow(int.from_bytes(encoded, "big"), numbers.d, numbers.public_numbers.n)
+    signature = number.to_bytes(size, "big")
+    private.public_key().verify(signature, message.encode(), padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+    return signature
+
+
 APPROVER, ISSUER, RECIPIENT, OTHER, EPHEMERAL = key(2), key(3), key(4), key(5), key(6)
 written = set()
 
 
-def case(kind, name, what, content, reason):
+def case(kind, name, what, content, reason, **more):
     path = FOLDER / f"{kind}-{name}.json"
     assert path not in written, path
     written.add(path)
-    vector = {"what": what, "kind": kind, "reason": reason}
+    vector = {"what": what, "kind": kind, "reason": reason} | more
     if isinstance(content, bytes):
         vector["input_base64"] = base64.b64encode(content).decode()
     else:
@@ -291,6 +330,102 @@ def token_cases():
     bad("too-long", "more than 8,192 characters", f"{head}.{'A' * 8192}.{signature}", "TOO_LONG")
 
 
+# --- issuing-token: an access token and the issuing key that should have signed it ------------------------------------
+def issuing_keys():
+    p384 = ec.derive_private_key(int.from_bytes(bytes([7]) * 48, "big"), ec.SECP384R1())
+    edwards = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([8]) * 32)
+    large = rsa_key()
+    point, number = p384.public_key().public_numbers(), large.public_key().public_numbers()
+    es384 = lambda message: b"".join(  # noqa: E731
+        part.to_bytes(48, "big")
+        for part in decode_dss_signature(p384.sign(message.encode(), ec.ECDSA(hashes.SHA384(), deterministic_signing=True)))
+    )
+    modulus = {"e": "AQAB", "kty": "RSA", "n": b64(number.n.to_bytes(256, "big"))}
+    return {
+        "ES256": (jwk(ISSUER), lambda message: raw(*rs(ISSUER, message))),
+        "ES384": (
+            {"crv": "P-384", "kty": "EC", "x": b64(point.x.to_bytes(48, "big")), "y": b64(point.y.to_bytes(48, "big"))},
+            es384,
+        ),
+        "EdDSA": (
+            {"crv": "Ed25519", "kty": "OKP", "x": b64(edwards.public_key().public_bytes_raw())},
+            lambda message: edwards.sign(message.encode()),
+        ),
+        "RS256": (modulus | {"alg": "RS256"}, lambda message: large.sign(message.encode(), padding.PKCS1v15(), hashes.SHA256())),
+        "PS256": (modulus | {"alg": "PS256"}, lambda message: pss(large, message)),
+    }
+
+
+def issuing_cases():
+    keys = issuing_keys()
+    names = {public: b64(hashlib.sha256(canonical(without(keys[public][0], "alg")).encode()).digest()) for public in keys}
+
+    def bad(name, what, text, public, reason):
+        case("issuing-token", name, what, text, reason, key=canonical(keys[public][0]))
+
+    def signed(alg, public, by=None):
+        header = {"alg": alg, "kid": names[public], "typ": "at+jwt"}
+        return token(header, lambda message: b64((by or keys[public][1])(message)))
+
+    for alg in keys:
+        good = signed(alg, alg)
+        bad(f"{alg.lower()}-good", f"signed by {alg}", good, alg, "OK")
+        head, _, signature = good.split(".")
+        bad(f"{alg.lower()}-changed", "other claims", f"{head}.{b64('{}')}.{signature}", alg, "SIGNATURE_INVALID")
+        bad(f"{alg.lower()}-empty", "no signature", f"{good.rsplit('.', 1)[0]}.", alg, "LENGTH_WRONG")
+        short = b64(base64.urlsafe_b64decode(signature + "==")[:-1])
+        bad(f"{alg.lower()}-short", "a byte too few", f"{good.rsplit('.', 1)[0]}.{short}", alg, "LENGTH_WRONG")
+        bad(f"{alg.lower()}-none", "alg none", signed("none", alg), alg, "ALG_NOT_ALLOWED")
+        secret = canonical(keys[alg][0]).encode()
+        mac = lambda message, secret=secret: hmac.new(secret, message.encode(), "sha256").digest()  # noqa: E731
+        bad(f"{alg.lower()}-hs256", "a MAC with the public key as secret", signed("HS256", alg, mac), alg, "ALG_NOT_ALLOWED")
+        for other in keys:
+            if other != alg:
+                what = f"the header says {other}, the charter's key {alg}"
+                bad(f"{alg.lower()}-as-{other.lower()}", what, signed(other, alg, keys[other][1]), alg, "ALG_NOT_ALLOWED")
+                what = f"the header says {alg}, but it was signed by {other}"
+                reason = "SIGNATURE_INVALID" if len(keys[other][1]("x")) == len(keys[alg][1]("x")) else "LENGTH_WRONG"
+                bad(f"{alg.lower()}-by-{other.lower()}", what, signed(alg, alg, keys[other][1]), alg, reason)
+
+
+# --- issuing-key: the JWK of an issuing key ---------------------------------------------------------------------------
+def issuing_key_cases():
+    keys = {alg: public for alg, (public, _) in issuing_keys().items()}
+
+    def bad(name, what, value, reason="JSON_SHAPE_UNEXPECTED"):
+        case("issuing-key", name, what, canonical(value), reason)
+
+    for alg, public in keys.items():
+        bad(f"good-{alg.lower()}", f"for {alg}", public, "OK")
+        for name, value in {"kid": "k", "use": "sig", "d": "AA", "key_ops": ["verify"]}.items():
+            bad(f"{alg.lower()}-extra-{name.replace('_', '-')}", f"the member {name}", public | {name: value})
+        for name in public:
+            bad(f"{alg.lower()}-missing-{name}", f"no {name}", without(public, name))
+    for alg in ("ES256", "ES384", "EdDSA"):
+        bad(f"{alg.lower()}-with-alg", "an alg that goes without saying", keys[alg] | {"alg": alg})
+        bad(f"{alg.lower()}-with-rs256", "the alg of another type of key", keys[alg] | {"alg": "RS256"})
+        bad(f"{alg.lower()}-with-n", "a member of RSA keys", keys[alg] | {"n": "AQAB"})
+    bad("ed25519-with-y", "a second coordinate", keys["EdDSA"] | {"y": keys["EdDSA"]["x"]})
+    bad("es256-as-es384", "a point of P-256 on P-384", keys["ES256"] | {"crv": "P-384"})
+    bad("p521", "another curve", keys["ES384"] | {"crv": "P-521"})
+    large = keys["RS256"]
+    for alg in ("ES256", "HS256", "none", "RS512", "RSA-OAEP", "rs256"):
+        bad(f"rsa-with-{alg.lower()}", f"an RSA key for {alg}", large | {"alg": alg})
+    bad("rsa-with-crv", "an RSA key on a curve", large | {"crv": "P-256"})
+    modulus = base64.urlsafe_b64decode(large["n"] + "==")
+    for name, what, value in [
+        ("exponent-3", "the exponent 3", {"e": "Aw"}),
+        ("exponent-zero-before", "65537 in four bytes", {"e": b64(b"\0\x01\0\x01")}),
+        ("modulus-1024", "1,024 bits", {"n": b64(modulus[128:])}),
+        ("modulus-2040", "2,040 bits", {"n": b64(b"\xff" + modulus[2:])}),
+        ("modulus-2047", "2,047 bits", {"n": b64(b"\x7f" + modulus[1:])}),
+        ("modulus-4104", "4,104 bits", {"n": b64(b"\xff" + modulus + modulus)}),
+        ("modulus-zero-before", "a zero before the modulus", {"n": b64(b"\0" + modulus)}),
+        ("modulus-even", "an even modulus", {"n": b64(modulus[:-1] + b"\0")}),
+    ]:
+        bad(f"rsa-{name}", what, large | value)
+
+
 # --- jwe: a token on its way to the redeem key -----------------------------------------------------------------------
 def seal(change=None, recipient=RECIPIENT, text=None):
     header = {"alg": "ECDH-ES", "cty": "JWT", "enc": "A256GCM", "epk": jwk(EPHEMERAL)}
@@ -368,7 +503,7 @@ def key_cases():
 
 
 FOLDER.mkdir(parents=True, exist_ok=True)
-for make in (json_cases, statement_header_cases, statement_body_cases, token_cases, jwe_cases, key_cases):
+for make in (json_cases, statement_header_cases, statement_body_cases, token_cases, issuing_cases, issuing_key_cases, jwe_cases, key_cases):
     make()
 for stale in set(FOLDER.glob("*.json")) - written:
     stale.unlink()

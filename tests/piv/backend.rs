@@ -3,7 +3,7 @@
 use super::{DEADLINE, finding::wait_for};
 use breakglass::daemon::YubikeyDevice;
 use breakglass::hsm::{Backend, HsmError, SigningDevice as _, UserPin};
-use breakglass::jose::{Digest, P256PublicKey};
+use breakglass::jose::{Digest, IssuingPublicKey, P256PublicKey, PublicKey, TokenAlg};
 use breakglass::piv::{Enrolment, ManagementKey, Pin, PivKey, Serial, enrol_issuer};
 use std::time::Instant;
 use virtual_yubikey::harness::{Remote, in_stack};
@@ -52,12 +52,15 @@ fn signs_with_the_one_key_and_without_a_touch() {
             let key = issuer(serial);
             let kid = key.thumbprint();
             let device = YubikeyDevice::open(serial, &user_pin(PIN)).unwrap();
-            assert_eq!(device.public_keys().unwrap(), [key]);
-            assert_eq!(device.public_key(&kid).unwrap(), key);
+            assert_eq!(device.public_keys().unwrap(), [PublicKey::P256(key)]);
+            assert_eq!(device.public_key(&kid).unwrap(), PublicKey::P256(key));
             let message = b"a token";
-            let signature = device.sign_es256(&kid, Digest::of(message).as_bytes()).unwrap();
-            assert_eq!(key.verify(message, &signature), Ok(()));
-            assert_eq!(device.health(&kid).unwrap().kid, kid);
+            let signature = device.sign(&kid, TokenAlg::Es256, message).unwrap();
+            assert_eq!(IssuingPublicKey::from(key).verify(message, &signature), Ok(()));
+            for other in [TokenAlg::Es384, TokenAlg::EdDsa, TokenAlg::Rs256, TokenAlg::Ps256] {
+                assert_eq!(device.sign(&kid, other, message).unwrap_err().reason(), "HSM_UNSUPPORTED");
+            }
+            assert_eq!(device.health(&kid, TokenAlg::Es256).unwrap().kid, kid);
             let described = device.describe();
             assert_eq!(
                 (described.backend, described.serial.as_str()),
@@ -77,9 +80,9 @@ fn an_unknown_key_is_not_found_and_costs_no_signature() {
         let device = YubikeyDevice::open(7, &user_pin(PIN)).unwrap();
         let (before, stranger) = (stack.counts(7).signatures, Digest::of(b"no key of ours"));
         for refused in [
-            device.sign_es256(&stranger, &[1; 32]).unwrap_err(),
+            device.sign(&stranger, TokenAlg::Es256, &[1; 32]).unwrap_err(),
             device.public_key(&stranger).unwrap_err(),
-            device.health(&stranger).unwrap_err(),
+            device.health(&stranger, TokenAlg::Es256).unwrap_err(),
         ] {
             assert!(matches!(refused, HsmError::KeyNotFound { .. }), "{refused}");
         }
@@ -98,9 +101,8 @@ fn callers_at_the_same_time_get_a_signature_each() {
                 scope.spawn(move || {
                     for round in 0..3u8 {
                         let message = [caller, round];
-                        let digest = Digest::of(&message);
-                        let signature = device.sign_es256(&key.thumbprint(), digest.as_bytes()).unwrap();
-                        assert_eq!(key.verify(&message, &signature), Ok(()));
+                        let signature = device.sign(&key.thumbprint(), TokenAlg::Es256, &message).unwrap();
+                        assert_eq!(IssuingPublicKey::from(key).verify(&message, &signature), Ok(()));
                     }
                 });
             }
@@ -140,7 +142,7 @@ fn a_pin_that_was_changed_under_it_is_sent_once_by_many_callers() {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let refused = device.sign_es256(&kid, &[1; 32]).unwrap_err();
+                    let refused = device.sign(&kid, TokenAlg::Es256, &[1; 32]).unwrap_err();
                     assert_eq!(refused.reason(), "HSM_PIN_REFUSED", "{refused}");
                 });
             }
@@ -157,15 +159,15 @@ fn taken_out_and_put_back_it_signs_again() {
         let device = YubikeyDevice::open(7, &user_pin(PIN)).unwrap();
         take_out(stack, 7);
         let begun = Instant::now();
-        let refused = device.sign_es256(&kid, &[1; 32]).unwrap_err();
+        let refused = device.sign(&kid, TokenAlg::Es256, &[1; 32]).unwrap_err();
         assert!(matches!(refused, HsmError::Fault { .. }), "{refused}");
-        assert!(device.health(&kid).is_err(), "and its health says so");
+        assert!(device.health(&kid, TokenAlg::Es256).is_err(), "and its health says so");
         assert!(begun.elapsed() < DEADLINE, "it took {:?} to notice", begun.elapsed());
         put_back(stack, 7);
-        assert!(device.health(&kid).is_ok(), "without a restart");
+        assert!(device.health(&kid, TokenAlg::Es256).is_ok(), "without a restart");
         // Nobody asked while it was away: the first caller afterwards must not pay for that.
         take_out(stack, 7);
         put_back(stack, 7);
-        assert!(device.sign_es256(&kid, &[1; 32]).is_ok());
+        assert!(device.sign(&kid, TokenAlg::Es256, &[1; 32]).is_ok());
     });
 }

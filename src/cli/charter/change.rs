@@ -16,7 +16,7 @@ use crate::{
         charter::{Document, IssuingKey, KeyState, Person, Role},
         id::{GroupId, PersonId},
     },
-    jose::{Digest, P256PublicKey},
+    jose::{Digest, IssuingPublicKey},
 };
 
 /// Changes to make to the draft.
@@ -103,7 +103,7 @@ impl Changes {
             add_key(document, file, KeyState::PreActive)?;
         }
         if let Some(file) = &self.activate_issuing_key {
-            let key: P256PublicKey = files::read_json(file, "a public key")?;
+            let key: IssuingPublicKey = files::read_json(file, "a public key")?;
             retire(document, KeyState::Deactivated);
             set_state(document, &key.thumbprint(), KeyState::Active)?;
         }

@@ -173,7 +173,8 @@ fn keys_text(rules: &Rules) -> String {
             let profiles: Vec<String> = key.profiles.iter().map(ToString::to_string).collect();
             let state =
                 serde_json::to_value(key.state).ok().and_then(|state| Some(state.as_str()?.to_owned()));
-            format!("{} {} for {}", key.key.thumbprint(), state.unwrap_or_default(), profiles.join(", "))
+            let (kid, alg) = (key.key.thumbprint(), key.key.alg());
+            format!("{kid} {alg} {} for {}", state.unwrap_or_default(), profiles.join(", "))
         }),
     );
     fields

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     CharterError, ProfileQuorums, Rules, availability,
-    document::{Client, Device, Document, KeyState, Person, Profile, Role, Term},
+    document::{Client, Device, Document, IssuingKey, KeyState, Person, Profile, Role, Term},
     holders::{self, Holder},
     outside, recovery,
 };
@@ -17,7 +17,7 @@ use crate::{
         id::{GroupId, PersonId},
         quorum::{Formula, Quorum},
     },
-    jose::{Digest, P256PublicKey, b64},
+    jose::{Digest, IssuingPublicKey, b64},
 };
 
 const MAX_PERSONS: usize = 64;
@@ -56,15 +56,12 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
 /// A key has one purpose: those of people and tools, of daemons, and those that issue are not the same.
 fn apart(document: &Document, holders: &BTreeMap<Digest, Holder>) -> Result<(), CharterError> {
     let issuing = || document.issuing_keys.iter().map(|key| &key.key);
-    if let Some(key) = issuing().map(P256PublicKey::thumbprint).find(|kid| holders.contains_key(kid)) {
+    if let Some(key) = issuing().map(IssuingPublicKey::thumbprint).find(|kid| holders.contains_key(kid)) {
         return refuse(format!("issuing key {key} is also somebody's own key"));
     }
-    let others: BTreeSet<Digest> = holders
-        .values()
-        .map(|holder| &holder.key)
-        .chain(issuing())
-        .map(|key| Digest::of(&key.spki_der()))
-        .collect();
+    let people = holders.values().map(|holder| holder.key.spki_der());
+    let others: BTreeSet<Digest> =
+        people.chain(issuing().map(|key| key.key().spki_der())).map(|der| Digest::of(&der)).collect();
     match document.daemons.iter().find(|daemon| others.contains(&daemon.spki)) {
         Some(daemon) => refuse(format!("the key of daemon {} is also somebody else's key", daemon.id)),
         None => Ok(()),
@@ -241,12 +238,13 @@ fn profile(document: &Document, profile: &Profile) -> Result<ProfileQuorums, Cha
     if profile.description.trim().is_empty() || profile.description.len() > 200 {
         return refuse(format!("profile {id} needs a description of 1 to 200 bytes"));
     }
-    let mut signing = document.issuing_keys.iter();
-    if !signing.any(|key| key.state == KeyState::Active && key.profiles.contains(id)) {
+    let active = |key: &&IssuingKey| key.state == KeyState::Active && key.profiles.contains(id);
+    let signing = document.issuing_keys.iter().filter(active);
+    let Some(signature) = signing.map(|key| key.key.signature_bytes()).max() else {
         return refuse(format!("profile {id} has no active issuing key"));
-    }
+    };
     let approve = formula(document, &format!("profile {id}"), &profile.quorum, Role::Custodian)?;
-    let size = claims::token_bytes(PLAIN_CLAIMS_BYTES, approve.most_seats(), profile.stations);
+    let size = claims::token_bytes(PLAIN_CLAIMS_BYTES, approve.most_seats(), profile.stations, signature);
     if size > MAX_TOKEN_BYTES {
         return refuse(format!(
             "profile {id}: its tokens would have {size} bytes, and {MAX_TOKEN_BYTES} is the most that proxies take"

@@ -13,7 +13,7 @@ use crate::{
         id::{Audience, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
         quorum::Formula,
     },
-    jose::{Digest, Ed25519PublicKey, P256PublicKey, b64},
+    jose::{Digest, Ed25519PublicKey, IssuingPublicKey, P256PublicKey, b64},
     tlog::Origin,
 };
 
@@ -331,8 +331,8 @@ impl KeyState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuingKey {
-    /// Its public half; its thumbprint is the `kid`.
-    pub key: P256PublicKey,
+    /// Its public half with its algorithm; its thumbprint is the `kid`.
+    pub key: IssuingPublicKey,
     /// Which profiles it signs for.
     pub profiles: BTreeSet<ProfileId>,
     /// Where it is in its life.

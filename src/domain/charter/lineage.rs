@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::id::{PersonId, PrincipalId},
-    jose::Digest,
+    jose::{Digest, TokenAlg},
 };
 
 /// Everything that ever was in a chain and binds what follows.
@@ -27,6 +27,9 @@ pub struct Lineage {
     serials: BTreeMap<u32, PersonId>,
     /// The last state of each issuing key.
     issuing: BTreeMap<Digest, KeyState>,
+    /// The algorithm of each issuing key whose thumbprint does not decide it: one key has one for ever (RFC 8725, 3.1).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rsa: BTreeMap<Digest, TokenAlg>,
 }
 
 impl Lineage {
@@ -82,6 +85,10 @@ impl Lineage {
                 "the issuing key {kid} was a key of {owner}: make a new one"
             )));
         }
+        if let Some(alg) = self.rsa.get(&kid).filter(|alg| **alg != key.key.alg()) {
+            let why = format!("it signs {alg} and cannot sign {}; make a new one", key.key.alg());
+            return Err(CharterError::KeyLife { kid, why });
+        }
         match self.issuing.get(&kid) {
             Some(last) if !may_become(*last, key.state) => Err(CharterError::KeyLife {
                 kid,
@@ -105,6 +112,9 @@ impl Lineage {
         }
         for key in &rules.document().issuing_keys {
             self.issuing.insert(key.key.thumbprint(), key.state);
+            if key.key.alg().is_rsa() {
+                self.rsa.insert(key.key.thumbprint(), key.key.alg());
+            }
         }
     }
 }

@@ -133,6 +133,14 @@ impl Rules {
         keys.find(|key| key.state == KeyState::Active && key.profiles.contains(profile))
     }
 
+    /// Bytes of the longest signature that a token of this profile may get; 0 if no key signs for it.
+    #[must_use]
+    pub fn longest_signature(&self, profile: &ProfileId) -> usize {
+        let signing = self.document.issuing_keys.iter();
+        let signing = signing.filter(|key| key.state == KeyState::Active && key.profiles.contains(profile));
+        signing.map(|key| key.key.signature_bytes()).max().unwrap_or_default()
+    }
+
     /// A key whose tokens of this profile verifiers may accept.
     #[must_use]
     pub fn accepted_key(&self, kid: &Digest, profile: &ProfileId) -> Option<&IssuingKey> {

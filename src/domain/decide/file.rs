@@ -73,7 +73,8 @@ fn fresh_keys(state: &State, grant: &Grant) -> Result<(), Refusal> {
 fn fits(permit: &Permit<'_>, charter: &Rules, signed: &SignedGrant) -> Result<(), Refusal> {
     let seats = charter.quorums(&permit.profile.id).map_or(0, |quorums| quorums.approve.most_seats());
     let Some(log) = charter.document().log_keys.first() else { return Ok(()) };
-    let size = claims::largest_token(signed.grant(), permit, signed.jws(), &log.origin, seats)?;
+    let signature = charter.longest_signature(&permit.profile.id);
+    let size = claims::largest_token(signed.grant(), permit, signed.jws(), &log.origin, seats, signature)?;
     let limit = MAX_TOKEN_BYTES;
     if size > limit { Err(Refusal::TokenTooLarge { size, limit }) } else { Ok(()) }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use breakglass::{
     domain::claims::{Claims, LogPosition},
-    jose::{CompactJwt, Digest, GeneralJws, Signature},
+    jose::{CompactJwt, Digest, GeneralJws, IssuingPublicKey, Signature, TokenAlg},
 };
 use serde_json::{Value, json};
 use testkit::SOFTHSM_MODULE;
@@ -28,18 +28,18 @@ impl World {
     /// Has the real issuing key sign any payload.
     pub fn mint(&self, payload: &[u8]) -> String {
         let kid = self.issuing_key().thumbprint();
-        let input = CompactJwt::signing_input(&kid, payload);
+        let input = CompactJwt::signing_input(TokenAlg::Es256, &kid, payload);
         let (digest, signature) = (self.path("digest"), self.path("signature"));
         fs::write(&digest, Digest::of(input.as_bytes()).as_bytes()).unwrap();
         let files = ["--input-file", digest.to_str().unwrap(), "--output-file", signature.to_str().unwrap()];
         let sign = ["--sign", "--mechanism", "ECDSA", "--signature-format", "rs", "--label", "issuing-1"];
         let output = self.pkcs11_tool(&[&sign[..], &files].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        CompactJwt::assemble(&input, &fs::read(signature).unwrap().try_into().unwrap())
+        CompactJwt::assemble(&input, &fs::read(signature).unwrap())
     }
 
-    pub fn issuing_key(&self) -> breakglass::jose::P256PublicKey {
-        self.charter.document().issuing_keys[0].key
+    pub fn issuing_key(&self) -> IssuingPublicKey {
+        self.charter.document().issuing_keys[0].key.clone()
     }
 
     /// The claims that would follow if these signatures, after the requester's own, completed the quorum.
@@ -71,10 +71,19 @@ impl World {
 
     /// What `PyJWT` says of these tokens with nothing but the issuing key: `accepted`, or the name of its error.
     pub fn lax(&self, tokens: &[&str]) -> Vec<String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/lax.py");
-        let mut child =
-            Command::new(python()).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let input = json!({"jwk": self.issuing_key(), "audience": kit::AUD, "tokens": tokens});
+        Self::lax_with(&mut Command::new(python()), "lax.py", &self.issuing_key(), tokens)
+    }
+
+    /// What a script that has nothing but an issuing key says of these tokens.
+    pub fn lax_with(
+        program: &mut Command,
+        script: &str,
+        key: &IssuingPublicKey,
+        tokens: &[&str],
+    ) -> Vec<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(script);
+        let mut child = program.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = json!({"jwk": key.published(), "audience": kit::AUD, "tokens": tokens});
         child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());

@@ -15,6 +15,12 @@ pub(super) fn issuing(changes: &mut Changes, both: (&[IssuingKey], &[IssuingKey]
             (Some(before), Some(after)) => {
                 let IssuingKey { key, profiles, state } = before;
                 let kid = key.thumbprint();
+                changes.member(
+                    key,
+                    &after.key,
+                    |_, _| true,
+                    |old, new| format!("issuing key {kid} signs {} (it was {})", new.alg(), old.alg()),
+                );
                 // What a suspended key has signed is refused; of a deactivated one it is accepted.
                 let revives = |old: &KeyState, new: &KeyState| match new {
                     KeyState::Active | KeyState::PreActive => true,
@@ -35,8 +41,9 @@ pub(super) fn issuing(changes: &mut Changes, both: (&[IssuingKey], &[IssuingKey]
             }
             (None, Some(IssuingKey { key, profiles, state })) => {
                 let text = format!(
-                    "adds issuing key {}, {}, for {}",
+                    "adds issuing key {} ({}), {}, for {}",
                     key.thumbprint(),
+                    key.alg(),
                     state.as_str(),
                     list(profiles)
                 );
