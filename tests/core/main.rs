@@ -20,6 +20,7 @@ mod chain;
 mod charter;
 mod check_in;
 mod difference;
+mod forecast;
 mod kill;
 mod kit;
 mod lessons;

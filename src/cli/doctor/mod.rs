@@ -2,6 +2,7 @@
 
 mod checks;
 mod custody;
+mod forecast;
 
 use anyhow::Result;
 use serde_json::json;
@@ -28,6 +29,7 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
             checks.push(checks::own_key(&setup, now));
             checks.extend(checks::state_dir(&setup.config.state_dir));
             checks.extend(checks::daemon(&setup, now));
+            checks.extend(forecast::checks(&setup, now));
             checks.extend(checks::devices(Some(&setup.charter), now));
         }
         Err(error) => {

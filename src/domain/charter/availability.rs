@@ -81,7 +81,7 @@ fn demand(quorum: &Quorum, place: &str, cases: &[Case]) -> Result<(), CharterErr
 }
 
 /// The largest sets of custodians that the possible requesters exclude.
-fn exclusions(rules: &Rules) -> Vec<Persons> {
+pub(super) fn exclusions(rules: &Rules) -> Vec<Persons> {
     let document = &rules.document;
     let custodian =
         |id: &&PersonId| rules.person(id).is_some_and(|person| person.roles.contains(&Role::Custodian));

@@ -11,6 +11,7 @@ mod check;
 mod difference;
 mod document;
 mod error;
+mod forecast;
 mod holders;
 mod honours;
 mod lineage;
@@ -31,6 +32,7 @@ pub use document::{
     Profile, RequesterKey, Role, Term,
 };
 pub use error::CharterError;
+pub use forecast::Outlook;
 pub use holders::{Holder, KeyKind};
 pub use honours::{Basis, TakenAway};
 pub use lineage::Lineage;

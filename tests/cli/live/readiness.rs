@@ -36,6 +36,22 @@ pub fn custodians_check_in(world: &World, stack: &Remote) {
     let other = fs::read_to_string(&file).unwrap().replacen("signature\":\"", "signature\":\"AA", 1);
     fs::write(&file, other).unwrap();
     world.json(&["check-in", "--submit", &file]).refused(1, "LENGTH_WRONG");
+    let doctor = world.json(&["doctor"]).json();
+    let outlook = |place: &str| {
+        let checks = doctor["checks"].as_array().unwrap();
+        let found = checks.iter().find_map(|check| check["found"].as_str()?.strip_prefix(place)).unwrap();
+        assert!(
+            found.starts_with(": 3 of 3 custodians seen within 30 days; needs 2 of custodians;"),
+            "{found}"
+        );
+        assert!(
+            found.contains("survives the loss of any one key: yes; until the charter expires"),
+            "{found}"
+        );
+    };
+    for place in ["governance", "db-admin", "db-root"] {
+        outlook(place);
+    }
     // Nobody was away for a month here: nothing to remind of.
     assert!(!world.breakglass(&["list"]).err.contains("check-in"));
 }
