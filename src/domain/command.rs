@@ -5,7 +5,7 @@ use super::{
     check_in::SignedCheckIn,
     event::Failure,
     evidence::Evidence,
-    id::{InstanceId, RequestId},
+    id::{InstanceId, PrincipalId, RequestId},
     kill::{SignedKill, SignedLift},
     proposal::{SignedProposal, SignedRetraction},
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
@@ -81,6 +81,24 @@ pub enum Command {
     TakeOver {
         /// Which request.
         request: RequestId,
+    },
+    /// Have a canary signed that the charter in force wants.
+    Canary {
+        /// Who is to be shown it.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+    },
+    /// The HSM signed a canary.
+    CanaryIssued {
+        /// Who is to be shown it.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+        /// Digest of the compact JWT.
+        jwt: Digest,
+        /// The encrypted JWT.
+        jwe: String,
     },
     /// End what has reached its deadline.
     Tick,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{InstanceId, Nonce, RequestId},
+    id::{InstanceId, Nonce, PrincipalId, RequestId},
     time::Timestamp,
 };
 use crate::jose::{Digest, GeneralJws, JoseError, Signature, json};
@@ -238,6 +238,30 @@ pub enum Event {
         /// Why.
         reason: Failure,
     },
+    /// A canary for a verifier is to be signed: the charter in force names both.
+    CanaryAuthorized {
+        /// Who is to be shown it.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+        /// `iat` of the canary, Unix seconds.
+        iat: i64,
+        /// `exp` of the canary, Unix seconds.
+        exp: i64,
+        /// Digest of the claims' bytes; they follow from charter, verifier, key, `iat` and this entry's index.
+        claims: Digest,
+    },
+    /// The HSM signed a canary.
+    CanaryIssued {
+        /// Who is to be shown it.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+        /// Digest of the compact JWT.
+        jwt: Digest,
+        /// The JWT, encrypted to the daemon's canary key.
+        jwe: String,
+    },
     /// Attempts at power that were refused, aggregated.
     AttemptsRefused {
         /// Start of the minute.
@@ -290,6 +314,8 @@ impl Event {
             | Self::TokenIssued { .. }
             | Self::TokenExpired { .. }
             | Self::IssuanceFailed { .. }
+            | Self::CanaryAuthorized { .. }
+            | Self::CanaryIssued { .. }
             | Self::AttemptsRefused { .. }
             | Self::SnapshotTaken { .. } => &[],
         }

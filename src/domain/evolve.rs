@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    canary::Canary,
     charter::{Charter, Device},
     decide::RECORD_WITHIN,
     event::{Entry, Event},
@@ -127,6 +128,19 @@ impl State {
                 self.step(&about(redemption)?, |request| request.released(digest))
             }
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
+            Event::CanaryAuthorized { verifier, kid, iat, exp, claims } => {
+                let charter = self.charter().ok_or("no charter is in force")?.digest();
+                let (verifier, kid) = (verifier.clone(), *kid);
+                let (iat, exp, claims) = (*iat, *exp, *claims);
+                let canary = Canary { verifier, kid, charter, iat, exp, claims, index, jwe: None };
+                self.canaries.insert((canary.kid, canary.verifier.clone()), canary);
+                Ok(())
+            }
+            Event::CanaryIssued { verifier, kid, jwe, .. } => {
+                let canary = self.canaries.get_mut(&(*kid, verifier.clone()));
+                canary.ok_or("no such canary was authorized")?.jwe = Some(jwe.clone());
+                Ok(())
+            }
             Event::IssuanceFailed { request_id, reason } => {
                 self.close(request_id, Outcome::Failed(*reason), at)
             }
@@ -146,6 +160,11 @@ impl State {
         self.versions.push(Adopted { index, digest });
         self.proposals.clear();
         self.kills.charter_changed();
+        self.canaries.retain(|(kid, verifier), _| {
+            let document = charter.document();
+            document.verifiers.iter().any(|one| one.id == *verifier)
+                && document.issuing_keys.iter().any(|key| key.key.thumbprint() == *kid)
+        });
         self.charter = Some(Arc::new(charter));
         self.keep_evidence();
         Ok(())
@@ -286,6 +305,7 @@ impl State {
             }
         }
         self.transcripts.retain(|_, until| *until > now);
+        self.canaries.retain(|_, canary| canary.exp > now);
         self.kills.forget(now);
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, sub, profile)) = self.index.warm.pop_first() {

@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod attestation;
+pub mod canary;
 pub mod charter;
 pub mod check_in;
 pub mod claims;

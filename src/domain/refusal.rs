@@ -34,6 +34,14 @@ pub enum Refusal {
     /// It has expired.
     #[error("the charter has expired; only a new charter can be adopted")]
     CharterExpired,
+    /// Nobody wants this canary, or it is there.
+    #[error("the charter in force wants no canary of {kid} for {verifier}, or there is one already")]
+    CanaryNotDue {
+        /// Who would be shown it.
+        verifier: super::id::PrincipalId,
+        /// The issuing key.
+        kid: crate::jose::Digest,
+    },
     /// Another charter than the one in force.
     #[error("the statement names another charter than the one in force")]
     CharterMismatch,
@@ -258,6 +266,7 @@ impl Refusal {
             | Self::Transcript(TranscriptError::Json(error)) => error.reason(),
             Self::Grant(GrantError::Times(_)) => "GRANT_TIMES",
             Self::NotOneSignature => "NOT_ONE_SIGNATURE",
+            Self::CanaryNotDue { .. } => "CANARY_NOT_DUE",
             Self::NotAVerdict => "NOT_A_VERDICT",
             Self::KeyUnknown => "KEY_UNKNOWN",
             Self::RequesterKeyMismatch => "REQUESTER_KEY_MISMATCH",
@@ -337,6 +346,7 @@ impl Refusal {
             | Self::WrongState(_)
             | Self::DeadlinePassed
             | Self::FailureUnfounded
+            | Self::CanaryNotDue { .. }
             | Self::SnapshotAhead { .. }
             | Self::AnotherInstance
             | Self::Clock { .. } => Fault::State,

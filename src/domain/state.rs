@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    canary::Canary,
     charter::{Charter, StoredCharter},
     check_in::Sightings,
     evidence::Evidence,
@@ -44,6 +45,8 @@ pub struct State {
     pub(super) sightings: Sightings,
     /// What has been killed.
     pub(super) kills: Kills,
+    /// By the issuing key and the verifier.
+    pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -71,6 +74,7 @@ struct Stored {
     cooldowns: Vec<(PrincipalId, ProfileId, i64)>,
     evidence: Vec<Evidence>,
     transcripts: Vec<(Digest, i64)>,
+    canaries: Vec<Canary>,
     sightings: Sightings,
     #[serde(default, skip_serializing_if = "Kills::is_empty")]
     kills: Kills,
@@ -93,6 +97,7 @@ impl From<State> for Stored {
                 .collect(),
             evidence: state.evidence.into_values().collect(),
             transcripts: state.transcripts.into_iter().collect(),
+            canaries: state.canaries.into_values().collect(),
             sightings: state.sightings,
             kills: state.kills,
         }
@@ -121,6 +126,11 @@ impl TryFrom<Stored> for State {
             proposals: proposals.map(|proposal| (proposal.rules().digest(), proposal)).collect(),
             evidence: stored.evidence.into_iter().map(|item| (item.digest(), item)).collect(),
             transcripts: stored.transcripts.into_iter().collect(),
+            canaries: stored
+                .canaries
+                .into_iter()
+                .map(|canary| ((canary.kid, canary.verifier.clone()), canary))
+                .collect(),
             sightings: stored.sightings,
             kills: stored.kills,
         })
@@ -191,6 +201,17 @@ impl State {
     #[must_use]
     pub fn kills(&self) -> &Kills {
         &self.kills
+    }
+
+    /// The newest canary of a verifier and an issuing key.
+    #[must_use]
+    pub fn canary(&self, verifier: &PrincipalId, kid: &Digest) -> Option<&Canary> {
+        self.canaries.get(&(*kid, verifier.clone()))
+    }
+
+    /// All canaries, of keys that may be dead by now as well.
+    pub fn canaries(&self) -> impl Iterator<Item = &Canary> {
+        self.canaries.values()
     }
 
     /// A live request.

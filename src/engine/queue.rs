@@ -252,6 +252,8 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CharterAdopted { .. }
         | Event::TranscriptRecorded { .. }
         | Event::CheckedIn { .. }
+        | Event::CanaryAuthorized { .. }
+        | Event::CanaryIssued { .. }
         | Event::KillRecorded { .. }
         | Event::LiftRecorded { .. }
         | Event::DaemonStarted { .. }

@@ -46,7 +46,7 @@ fn lift(log: &Log, tags: &[&str]) -> Value {
 }
 
 impl Log {
-    fn kill(
+    pub fn kill(
         &mut self,
         level: &str,
         target: Option<&str>,

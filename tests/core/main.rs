@@ -16,6 +16,7 @@
 
 mod algorithms;
 mod attestation;
+mod canary;
 mod chain;
 mod charter;
 mod check_in;

@@ -159,6 +159,9 @@ fn distinct(document: &Document) -> Result<(), CharterError> {
     let persons = document.persons.iter().map(|person| person.id.to_string());
     let clients = document.clients.iter().map(|client| client.id.to_string());
     let verifiers = document.verifiers.iter().map(|verifier| verifier.id.to_string());
+    if let Some(reserved) = persons_and_tools(document).find(|id| *id == crate::domain::canary::SUBJECT) {
+        return refuse(format!("{reserved} is nobody's id: canaries are called so"));
+    }
     let sinks = || document.receipts.iter().flat_map(|receipts| &receipts.sinks);
     let of_persons = document.persons.iter().flat_map(|person| &person.certificates);
     let of_clients = document.clients.iter().flat_map(|client| &client.certificates);
@@ -172,6 +175,11 @@ fn distinct(document: &Document) -> Result<(), CharterError> {
     once("log origin", document.log_keys.iter().map(|key| key.origin.to_string()))?;
     once("daemon", document.daemons.iter().map(|daemon| daemon.id.to_string()))?;
     once("daemon key", document.daemons.iter().map(|daemon| daemon.spki.to_string()))
+}
+
+fn persons_and_tools(document: &Document) -> impl Iterator<Item = &str> {
+    let persons = document.persons.iter().map(|person| person.id.as_str());
+    persons.chain(document.clients.iter().map(|client| client.id.as_str()))
 }
 
 fn once(what: &str, mut values: impl Iterator<Item = String>) -> Result<(), CharterError> {

@@ -6,6 +6,7 @@
 mod adopt;
 mod attest;
 mod authorize;
+mod canary;
 mod check_in;
 mod file;
 mod issue;
@@ -66,6 +67,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Issued { request, jwt, jwe } => issue::issued(state, request, *jwt, jwe, context),
         Command::Fail { request, reason } => issue::failed(state, request, *reason, context),
         Command::TakeOver { request } => issue::take_over(state, request, context),
+        Command::Canary { verifier, kid } => canary::authorize(state, verifier, kid, context),
+        Command::CanaryIssued { verifier, kid, jwt, jwe } => canary::issued(state, verifier, kid, *jwt, jwe),
         Command::Tick => Ok(tick::decide(state, context)),
         Command::Refused { minute, peer, reason, count } => Ok(vec![Event::AttemptsRefused {
             minute: *minute,

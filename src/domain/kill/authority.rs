@@ -19,9 +19,8 @@ impl Rules {
     /// Whether those who signed the lift satisfy the governance formula; or that of recovery, where the lift ends nothing
     /// but lockdowns: after a loss of custodians nobody else may be left who could.
     pub fn may_lift(&self, signed: &SignedLift, only_lockdown: bool) -> Result<(), Refusal> {
-        let (custodians, recovery) = signed.persons(self);
-        let recovers =
-            only_lockdown && self.recovery().is_some_and(|formula| formula.satisfied_by(&recovery));
+        let (custodians, sealed) = signed.persons(self);
+        let recovers = only_lockdown && self.recovery().is_some_and(|formula| formula.satisfied_by(&sealed));
         if recovers || self.governance().satisfied_by(&custodians) {
             return Ok(());
         }

@@ -85,6 +85,12 @@ impl Replay {
             Event::IssuanceFailed { request_id, reason } => {
                 Command::Fail { request: *request_id, reason: *reason }
             }
+            Event::CanaryAuthorized { verifier, kid, .. } => {
+                Command::Canary { verifier: verifier.clone(), kid: *kid }
+            }
+            Event::CanaryIssued { verifier, kid, jwt, jwe } => {
+                Command::CanaryIssued { verifier: verifier.clone(), kid: *kid, jwt: *jwt, jwe: jwe.clone() }
+            }
             Event::AttemptsRefused { minute, peer, reason, count } => {
                 Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
             }
