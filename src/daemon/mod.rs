@@ -3,6 +3,7 @@
 mod devices;
 mod init;
 mod issuing_key;
+mod key_file;
 mod process;
 mod run;
 mod setup;

@@ -10,12 +10,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{devices, process};
+use super::{devices, key_file, process};
 use crate::{
     config::DaemonConfig,
     engine::{Options, Running, SystemClock},
     grpc::{api as grpc, front::Rates, quota::Rate, tls::Identity},
     http,
+    jose::P256PublicKey,
     store::{SqliteStore, StoreOptions},
     telemetry::Metrics,
 };
@@ -71,7 +72,9 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
     let keys = devices::keys(&config.hsm, &config.log_key)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
-    let options = Options::new(config.id.to_string(), config.snapshot_every);
+    let canary_key = key_file::read_or_make(&config.data_dir.join("canary.key"))?.public_key();
+    let canary_key = Some(P256PublicKey::try_from(&canary_key)?);
+    let options = Options { canary_key, ..Options::new(config.id.to_string(), config.snapshot_every) };
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
     Ok((store, running))

@@ -10,15 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use p256::{
-    elliptic_curve::Generate as _,
-    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
-};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::{devices, process};
+use super::{devices, key_file, process};
 use crate::{
     config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
     grpc::{cert, tls::Identity},
@@ -171,20 +166,9 @@ fn tls_identity(config: &DaemonConfig) -> anyhow::Result<Identity> {
             grpc.certificate.display(),
             grpc.key.display()
         );
-        let key = p256::SecretKey::try_generate_from_rng(&mut getrandom::SysRng)
-            .context("the system gave no randomness")?;
-        let pem = key
-            .to_pkcs8_pem(p256::pkcs8::LineEnding::LF)
-            .map_err(|_| anyhow::anyhow!("the TLS key cannot be encoded"))?;
-        write_new(&grpc.key, 0o600, pem.as_bytes()).with_context(|| cannot(&grpc.key))?;
     }
     if !grpc.certificate.exists() {
-        let pem = Zeroizing::new(
-            fs::read_to_string(&grpc.key)
-                .with_context(|| format!("{} cannot be read", grpc.key.display()))?,
-        );
-        let key = p256::SecretKey::from_pkcs8_pem(&pem)
-            .with_context(|| format!("{} is no P-256 key in PKCS#8 PEM", grpc.key.display()))?;
+        let key = key_file::read_or_make(&grpc.key)?;
         let certificate = cert::self_signed(&key, config.id.as_str(), &grpc.names)?;
         write_new(&grpc.certificate, 0o644, certificate.as_bytes())
             .with_context(|| cannot(&grpc.certificate))?;

@@ -167,20 +167,31 @@ fn sign(engine: &Engine, id: &RequestId) -> Result<Option<Command>, EngineError>
     let Some(work) = work(engine, id, &authorization)? else {
         return Ok(Some(Command::Fail { request: *id, reason: Failure::NoKey }));
     };
-    let (alg, kid) = (work.key.alg(), authorization.kid);
-    let input = Zeroizing::new(CompactJwt::signing_input(alg, &kid, &work.claims));
+    let Some(jwt) = signed(engine, &work.key, &work.claims)? else {
+        return Ok(Some(Command::Fail { request: *id, reason: Failure::SignatureInvalid }));
+    };
+    let jwe = jwe::encrypt(jwt.as_bytes(), &work.redeem_key, &ring::rand::SystemRandom::new())
+        .map_err(crate::domain::Refusal::from)?;
+    Ok(Some(Command::Issued { request: *id, jwt: Digest::of(jwt.as_bytes()), jwe }))
+}
+
+/// The claims as a JWT under this key, verified; blocks. `None`, and the latch is closed, if the device signed something else.
+pub(super) fn signed(
+    engine: &Engine,
+    key: &IssuingPublicKey,
+    claims: &[u8],
+) -> Result<Option<Zeroizing<String>>, EngineError> {
+    let (alg, kid) = (key.alg(), key.thumbprint());
+    let input = Zeroizing::new(CompactJwt::signing_input(alg, &kid, claims));
     let signature = engine.shared.keys.issuing.sign(&kid, alg, input.as_bytes())?;
-    if work.key.verify(input.as_bytes(), &signature).is_err() {
+    if key.verify(input.as_bytes(), &signature).is_err() {
         engine
             .shared
             .latch
             .close("the issuing device made a signature that does not verify with the charter's key");
-        return Ok(Some(Command::Fail { request: *id, reason: Failure::SignatureInvalid }));
+        return Ok(None);
     }
-    let jwt = Zeroizing::new(CompactJwt::assemble(&input, &signature));
-    let jwe = jwe::encrypt(jwt.as_bytes(), &work.redeem_key, &ring::rand::SystemRandom::new())
-        .map_err(crate::domain::Refusal::from)?;
-    Ok(Some(Command::Issued { request: *id, jwt: Digest::of(jwt.as_bytes()), jwe }))
+    Ok(Some(Zeroizing::new(CompactJwt::assemble(&input, &signature))))
 }
 
 fn authorization(engine: &Engine, id: &RequestId) -> Option<Authorization> {

@@ -8,6 +8,7 @@
 //! - An invariant found broken latches: nothing is decided any more until a person has looked.
 
 mod alarm;
+mod canary;
 mod charters;
 mod clock;
 mod error;
@@ -119,6 +120,8 @@ struct Shared {
     /// Held by whoever makes a checkpoint.
     checkpointing: Arc<Mutex<()>>,
     latch: Latch,
+    /// Woken by each new charter.
+    adopted: tokio::sync::Notify,
     setbacks: setback::Setbacks,
 }
 

@@ -158,6 +158,9 @@ impl Queue {
         for entry in &batch.entries {
             self.issuer.notice(&entry.event);
             super::alarm::notice(&entry.event);
+            if matches!(entry.event, Event::CharterAdopted { .. }) {
+                self.engine.shared.adopted.notify_one();
+            }
             if let Some(id) = touched(&entry.event) {
                 let _nobody_listens = self.engine.shared.changes.send(id);
             }

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Clock, Engine, EngineError, Keys, Latch, Shared, clock::Reference, issue, patient::Patient, queue::Queue,
-    snapshot,
+    Clock, Engine, EngineError, Keys, Latch, Shared, canary, clock::Reference, issue, patient::Patient,
+    queue::Queue, snapshot,
 };
 use crate::{
     domain::{
@@ -24,7 +24,7 @@ use crate::{
         id::{InstanceId, RequestId},
         request::Life,
     },
-    jose::b64,
+    jose::{P256PublicKey, b64},
     store::SqliteStore,
     tlog::{SignedCheckpoint, VerifierKey},
 };
@@ -45,13 +45,20 @@ pub struct Options {
     pub snapshot_every: u64,
     /// The longest that anything waits for a device.
     pub device_patience: Duration,
+    /// The key that canaries are encrypted to; without one none are made.
+    pub canary_key: Option<P256PublicKey>,
 }
 
 impl Options {
     /// With half a minute of patience for the devices.
     #[must_use]
     pub fn new(daemon: impl Into<String>, snapshot_every: u64) -> Self {
-        Self { daemon: daemon.into(), snapshot_every, device_patience: Duration::from_secs(30) }
+        Self {
+            daemon: daemon.into(),
+            snapshot_every,
+            device_patience: Duration::from_secs(30),
+            canary_key: None,
+        }
     }
 }
 
@@ -64,6 +71,7 @@ pub struct Running {
     queue: JoinHandle<()>,
     issuer: JoinHandle<()>,
     timer: JoinHandle<()>,
+    canaries: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -101,6 +109,7 @@ impl Running {
             device_patience: options.device_patience,
             device_threads: Arc::new(tokio::sync::Semaphore::new(super::DEVICE_THREADS)),
             latch: Latch::default(),
+            adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
@@ -118,6 +127,9 @@ impl Running {
         let running = Self {
             queue: tokio::spawn(queue.run(stop.subscribe())),
             issuer: tokio::spawn(issue::run(engine.clone(), todo)),
+            canaries: options
+                .canary_key
+                .map(|seal| tokio::spawn(canary::tend(engine.clone(), seal, stop.subscribe()))),
             timer: tokio::spawn(timer(
                 engine.clone(),
                 stop.subscribe(),
@@ -140,6 +152,9 @@ impl Running {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.timer.await;
+        if let Some(canaries) = self.canaries {
+            let _ = canaries.await;
+        }
         let _ = self.queue.await;
         // The queue is gone, and with it the issuer's work; what is being signed has nowhere to be recorded.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.issuer).await;

@@ -129,7 +129,7 @@ fn a_canary_says_nothing_but_that_it_is_one() {
     };
     let verdict = strict::verify(&key("hsm/1").jwt(&bytes), &view, &mut Seen::default());
     let rejection = verdict.map(|_| ()).unwrap_err();
-    assert_eq!(rejection.reason(), "CLAIMS_MALFORMED", "{rejection}");
+    assert_eq!(rejection.reason(), "TOKEN_MALFORMED", "{rejection}");
 }
 
 #[test]
