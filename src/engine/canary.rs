@@ -21,7 +21,7 @@ use crate::{
 };
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Tends the canaries until a stop is asked for. They are encrypted to `seal`.
 pub(super) async fn tend(engine: Engine, seal: P256PublicKey, mut stop: watch::Receiver<bool>) {

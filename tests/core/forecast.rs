@@ -148,7 +148,7 @@ impl World {
 }
 
 fn ids(persons: &BTreeSet<breakglass::domain::id::PersonId>) -> BTreeSet<&str> {
-    persons.iter().map(|person| person.as_str()).collect()
+    persons.iter().map(breakglass::domain::id::PersonId::as_str).collect()
 }
 
 proptest! {

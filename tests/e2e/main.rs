@@ -17,6 +17,7 @@
 )]
 
 mod algorithms;
+mod canary;
 mod client;
 mod crash;
 mod daemon;
