@@ -238,6 +238,24 @@ impl Daemon {
         Ok(self.call(self.channel.charter().list_proposals(v1::ListProposalsRequest {}))?.proposals)
     }
 
+    /// What is announced in place of this chain.
+    pub(crate) fn genesis(&self) -> Result<v1::GetGenesisResponse, ClientError> {
+        self.call(self.channel.genesis().get_genesis(v1::GetGenesisRequest {}))
+    }
+
+    pub(crate) fn announce_genesis(
+        &self,
+        jws: Vec<u8>,
+        charter: Vec<u8>,
+    ) -> Result<Option<v1::Announcement>, ClientError> {
+        let request = v1::AnnounceGenesisRequest { jws, charter };
+        Ok(self.call(self.channel.genesis().announce_genesis(request))?.announcement)
+    }
+
+    pub(crate) fn cancel_genesis(&self, jws: Vec<u8>) -> Result<(), ClientError> {
+        self.call(self.channel.genesis().cancel_genesis(v1::CancelGenesisRequest { jws })).map(drop)
+    }
+
     pub(crate) fn describe(&self) -> Result<v1::GetDaemonResponse, ClientError> {
         self.call(self.channel.charter().get_daemon(v1::GetDaemonRequest {}))
     }

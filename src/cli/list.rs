@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let states: &[RequestState] =
         if args.all { &[] } else { &[RequestState::Pending, RequestState::Authorized, RequestState::Issued] };
     let daemon = setup.connect()?;
+    super::genesis::alarm(&daemon, session)?;
     let requests = daemon.list(states, args.mine)?;
     let now = clock::now();
     let listed: Vec<Value> = requests

@@ -19,6 +19,7 @@ mod exit;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod genesis;
 mod id;
 mod judge;
 mod key;
@@ -133,6 +134,9 @@ enum Command {
     /// Draft, propose, sign and read the charter: the rules
     #[command(subcommand)]
     Charter(charter::Command),
+    /// Begin anew when no quorum is left, or cancel that
+    #[command(subcommand)]
+    Genesis(genesis::Command),
     /// Keep, sign, record and print the transcript of a ceremony
     #[command(subcommand)]
     Ceremony(ceremony::Command),
@@ -191,6 +195,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),
+        Command::Genesis(command) => genesis::run(command, session),
         Command::Ceremony(command) => ceremony::run(command, session),
         Command::Custodian(command) => custodian::run(command, session),
         Command::Key(command) => key::run(command, session),

@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         return Err(Problem::refused("STATION_ON_DAEMON_HOST", message).into());
     }
     let daemon = setup.connect()?;
+    super::genesis::alarm(&daemon, session)?;
     let mut station = Station {
         args,
         setup: &setup,

@@ -18,6 +18,7 @@ use crate::grpc::tls::{Identity, client_config};
 use crate::grpc::v1::access_service_client::AccessServiceClient;
 use crate::grpc::v1::audit_service_client::AuditServiceClient;
 use crate::grpc::v1::charter_service_client::CharterServiceClient;
+use crate::grpc::v1::genesis_service_client::GenesisServiceClient;
 use crate::jose::Digest;
 
 /// Largest message accepted from the daemon, in bytes: a page of requests with all their signatures.
@@ -87,6 +88,12 @@ impl Channel {
     #[must_use]
     pub fn charter(&self) -> CharterServiceClient<tonic::transport::Channel> {
         CharterServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// A client of `GenesisService`.
+    #[must_use]
+    pub fn genesis(&self) -> GenesisServiceClient<tonic::transport::Channel> {
+        GenesisServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// The channel itself, for services that are not of this API (health, reflection).

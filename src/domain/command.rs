@@ -5,6 +5,7 @@ use super::{
     check_in::SignedCheckIn,
     event::Failure,
     evidence::Evidence,
+    genesis::{SignedAnnouncement, SignedCancellation},
     id::{InstanceId, PrincipalId, RequestId},
     kill::{SignedKill, SignedLift},
     proposal::{SignedProposal, SignedRetraction},
@@ -40,6 +41,10 @@ pub enum Command {
     },
     /// Take a proposed charter back.
     Retract(Box<SignedRetraction>),
+    /// Announce a new chain in place of this one.
+    Announce(Box<SignedAnnouncement>),
+    /// End such an announcement.
+    Cancel(Box<SignedCancellation>),
     /// Record the transcript of a ceremony.
     Record(Box<SignedTranscript>),
     /// Record that a custodian's device can be reached.

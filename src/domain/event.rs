@@ -120,6 +120,32 @@ pub enum Event {
         /// With its signatures.
         charter: GeneralJws,
     },
+    /// Somebody who is left announced that a new chain is to begin, since no quorum of this one is left.
+    GenesisAnnounced {
+        /// Under his signature.
+        announcement: GeneralJws,
+        /// Version 1 of the new chain, under the signatures of its own custodians.
+        charter: GeneralJws,
+    },
+    /// The alarm of one more day on which nobody has cancelled.
+    GenesisAlarmed {
+        /// Digest of the announcement.
+        announcement: Digest,
+        /// Days that have passed since it: 1 to 6.
+        day: u32,
+    },
+    /// A quorum cancelled an announcement: this chain goes on.
+    GenesisCancelled {
+        /// Under the signatures of the quorum.
+        cancellation: GeneralJws,
+    },
+    /// Seven days of alarms have passed: this chain has ended, and nothing more is issued under it.
+    GenesisReplaced {
+        /// Digest of the announcement.
+        announcement: Digest,
+        /// Digest of version 1 of the new chain.
+        genesis: Digest,
+    },
     /// The transcript of a ceremony.
     TranscriptRecorded {
         /// Under the signatures of all who were present.
@@ -297,6 +323,8 @@ impl Event {
             | Self::CharterRetracted { retraction: statement }
             | Self::CharterAdopted { charter: statement }
             | Self::TranscriptRecorded { transcript: statement }
+            | Self::GenesisAnnounced { announcement: statement, .. }
+            | Self::GenesisCancelled { cancellation: statement }
             | Self::CheckedIn { check_in: statement }
             | Self::KillRecorded { kill: statement, .. }
             | Self::LiftRecorded { lift: statement }
@@ -305,6 +333,8 @@ impl Event {
             | Self::TokenReleased { redemption: statement } => &statement.signatures,
             Self::AttestationRecorded { .. }
             | Self::CharterLapsed { .. }
+            | Self::GenesisAlarmed { .. }
+            | Self::GenesisReplaced { .. }
             | Self::DaemonStarted { .. }
             | Self::RequestDenied { .. }
             | Self::RequestLapsed { .. }

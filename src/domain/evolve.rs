@@ -83,6 +83,18 @@ impl State {
             }
             Event::CharterLapsed { charter } => self.end_proposal(charter),
             Event::CharterAdopted { charter } => self.adopt(charter, at, index),
+            Event::GenesisAnnounced { announcement, charter } => {
+                let signer = announcement.signatures.first().map(|signature| signature.header().kid);
+                let by = signer.and_then(|kid| Some(self.charter()?.holder(&kid)?.principal.as_person()));
+                self.replacement.announce(announcement, charter, by, at)
+            }
+            Event::GenesisAlarmed { announcement, day } => self.replacement.alarm(announcement, *day, at),
+            Event::GenesisCancelled { cancellation } => self.replacement.cancel(cancellation),
+            Event::GenesisReplaced { announcement, genesis } => {
+                self.proposals.clear();
+                self.keep_evidence();
+                self.replacement.end(announcement, genesis, at)
+            }
             Event::TranscriptRecorded { transcript } => self.record(transcript),
             Event::KillRecorded { kill, epoch } => self.kill(kill, *epoch, at),
             Event::LiftRecorded { lift } => self.lift(lift, at),
@@ -165,6 +177,8 @@ impl State {
             document.verifiers.iter().any(|one| one.id == *verifier)
                 && document.issuing_keys.iter().any(|key| key.key.thumbprint() == *kid)
         });
+        // Whoever can put a version in force is a quorum, and nothing has to begin anew.
+        self.replacement.forget();
         self.charter = Some(Arc::new(charter));
         self.keep_evidence();
         Ok(())

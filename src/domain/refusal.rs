@@ -78,6 +78,23 @@ pub enum Refusal {
     /// Signatures of people who were present.
     #[error("everybody who was present signs the transcript; missing: {0}")]
     SignaturesMissing(String),
+    /// Another chain has taken this one's place.
+    #[error(
+        "this chain has ended: after seven days of alarms the chain that begins with {0} took its place; run breakglassd init with that charter in a new state directory, and have everybody pin its twelve words"
+    )]
+    ChainEnded(crate::jose::Digest),
+    /// A first charter that does not say what it replaces, or not this.
+    #[error("the new first charter is refused: {0}")]
+    GenesisRefused(String),
+    /// Announced before.
+    #[error("this announcement {0} is in the log already")]
+    GenesisKnown(crate::jose::Digest),
+    /// There is none.
+    #[error("no new genesis {0} is announced, or it was cancelled; see breakglass genesis status")]
+    GenesisUnknown(crate::jose::Digest),
+    /// Too few.
+    #[error("no quorum of the charter in force has signed; for the one of governance: {0}")]
+    NoQuorum(String),
     /// It was recorded before.
     #[error("the transcript {0} is in the log already")]
     TranscriptKnown(crate::jose::Digest),
@@ -258,6 +275,11 @@ impl Refusal {
             Self::SignaturesMissing(_) => "SIGNATURES_MISSING",
             Self::TranscriptKnown(_) => "TRANSCRIPT_KNOWN",
             Self::CheckInKnown { .. } => "CHECK_IN_KNOWN",
+            Self::ChainEnded(_) => "CHAIN_ENDED",
+            Self::GenesisRefused(_) => "GENESIS_REFUSED",
+            Self::GenesisKnown(_) => "GENESIS_KNOWN",
+            Self::GenesisUnknown(_) => "GENESIS_UNKNOWN",
+            Self::NoQuorum(_) => "NO_QUORUM",
             Self::Charter(error) => error.reason(),
             Self::Kill(refusal) => refusal.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
@@ -307,6 +329,7 @@ impl Refusal {
             | Self::Transcript(_)
             | Self::SignaturesMissing(_)
             | Self::LogKeyChanged
+            | Self::GenesisRefused(_)
             | Self::Attestation { .. }
             | Self::Statement(_)
             | Self::Grant(_)
@@ -324,11 +347,12 @@ impl Refusal {
             | Self::StationForbidden
             | Self::NotTheAuthor
             | Self::NotTheRequester => Fault::Denied,
-            Self::RequestUnknown(_) | Self::ProposalUnknown(_) => Fault::Missing,
+            Self::RequestUnknown(_) | Self::ProposalUnknown(_) | Self::GenesisUnknown(_) => Fault::Missing,
             Self::Duplicate(_)
             | Self::ProposalExists(_)
             | Self::TranscriptKnown(_)
             | Self::CheckInKnown { .. }
+            | Self::GenesisKnown(_)
             | Self::KeyReused
             | Self::AlreadySigned(_)
             | Self::RedemptionUsed
@@ -339,6 +363,8 @@ impl Refusal {
             | Self::Cooldown { .. }
             | Self::RedeemedTooOften(_) => Fault::Limit,
             Self::NoCharter
+            | Self::ChainEnded(_)
+            | Self::NoQuorum(_)
             | Self::CharterExpired
             | Self::CharterMismatch
             | Self::ClockSkew { .. }

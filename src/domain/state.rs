@@ -11,6 +11,7 @@ use super::{
     charter::{Charter, StoredCharter},
     check_in::Sightings,
     evidence::Evidence,
+    genesis::Replacement,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
     kill::Kills,
@@ -47,6 +48,8 @@ pub struct State {
     pub(super) kills: Kills,
     /// By the issuing key and the verifier.
     pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
+    /// The new chains that are announced in place of this one, and the one that has replaced it.
+    pub(super) replacement: Replacement,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -78,6 +81,8 @@ struct Stored {
     sightings: Sightings,
     #[serde(default, skip_serializing_if = "Kills::is_empty")]
     kills: Kills,
+    #[serde(default, skip_serializing_if = "Replacement::is_none")]
+    replacement: Replacement,
 }
 
 impl From<State> for Stored {
@@ -100,6 +105,7 @@ impl From<State> for Stored {
             canaries: state.canaries.into_values().collect(),
             sightings: state.sightings,
             kills: state.kills,
+            replacement: state.replacement,
         }
     }
 }
@@ -133,6 +139,7 @@ impl TryFrom<Stored> for State {
                 .collect(),
             sightings: stored.sightings,
             kills: stored.kills,
+            replacement: stored.replacement,
         })
     }
 }
@@ -214,6 +221,12 @@ impl State {
         self.canaries.values()
     }
 
+    /// New chains announced in place of this one, and the one that has replaced it.
+    #[must_use]
+    pub fn replacement(&self) -> &Replacement {
+        &self.replacement
+    }
+
     /// A live request.
     #[must_use]
     pub fn request(&self, id: &RequestId) -> Option<&Request> {
@@ -240,7 +253,8 @@ impl State {
     #[must_use]
     pub fn next_deadline(&self) -> Option<i64> {
         let request = self.index.deadlines.first().map(|(at, _)| *at);
-        request.into_iter().chain(self.proposals().map(Proposal::deadline)).min()
+        let proposals = self.proposals().map(Proposal::deadline);
+        request.into_iter().chain(proposals).chain(self.replacement.next_day()).min()
     }
 
     /// The bytes of a snapshot: JCS, so that equal states have equal bytes.

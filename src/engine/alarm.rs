@@ -4,7 +4,7 @@
 
 use crate::{
     domain::{charter::Rules, event::Event},
-    jose::GeneralJws,
+    jose::{Digest, GeneralJws},
 };
 
 /// Raises the alarm, if the event is one to raise it for.
@@ -17,6 +17,24 @@ pub(super) fn notice(event: &Event) {
         Event::CharterAdopted { charter } if by_recovery(charter) => tracing::error!(
             name: "charter.recovery.adopted",
             "ALARM: recovery custodians have replaced the custodians without the governance of before: see breakglass charter show"
+        ),
+        Event::GenesisAnnounced { charter, .. } => tracing::error!(
+            name: "genesis.announced",
+            genesis = %Digest::of(&charter.payload),
+            "ALARM: a new chain is announced in place of this one; it ends this one after seven days, unless any quorum cancels it: see breakglass genesis status"
+        ),
+        Event::GenesisAlarmed { day, .. } => tracing::error!(
+            name: "genesis.alarmed",
+            day,
+            "ALARM: a new chain is announced in place of this one, and nobody has cancelled it yet: see breakglass genesis status"
+        ),
+        Event::GenesisCancelled { .. } => {
+            tracing::warn!(name: "genesis.cancelled", "a quorum has cancelled the announced new chain: this one goes on");
+        }
+        Event::GenesisReplaced { genesis, .. } => tracing::error!(
+            name: "genesis.replaced",
+            %genesis,
+            "ALARM: this chain has ended and issues nothing more: run breakglassd init with the new charter in a new state directory"
         ),
         _ => {}
     }

@@ -12,6 +12,7 @@ mod canary;
 mod charters;
 mod clock;
 mod error;
+mod genesis;
 mod initialise;
 mod issue;
 mod latch;

@@ -253,6 +253,10 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CharterRetracted { .. }
         | Event::CharterLapsed { .. }
         | Event::CharterAdopted { .. }
+        | Event::GenesisAnnounced { .. }
+        | Event::GenesisAlarmed { .. }
+        | Event::GenesisCancelled { .. }
+        | Event::GenesisReplaced { .. }
         | Event::TranscriptRecorded { .. }
         | Event::CheckedIn { .. }
         | Event::CanaryAuthorized { .. }

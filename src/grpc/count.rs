@@ -16,13 +16,16 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 21] = [
+const METHODS: [&str; 24] = [
+    "AnnounceGenesis",
+    "CancelGenesis",
     "CheckIn",
     "FileRequest",
     "GetCharter",
     "GetCheckpoint",
     "GetConsistencyProof",
     "GetDaemon",
+    "GetGenesis",
     "GetInclusionProof",
     "GetRequest",
     "ListCharters",

@@ -9,6 +9,7 @@ pub mod cert;
 mod charter;
 mod count;
 pub mod front;
+mod genesis;
 mod places;
 pub mod quota;
 mod roster;

@@ -14,8 +14,9 @@ use tokio::{sync::broadcast::error::RecvError, sync::watch, task::JoinHandle};
 use super::Settings;
 use crate::{
     domain::{
+        State,
         charter::Charter,
-        id::RequestId,
+        id::{PersonId, RequestId},
         request::{Life, Outcome, Request},
     },
     engine::Engine,
@@ -65,6 +66,14 @@ async fn expiry(engine: &Engine) {
             }
             _ => {}
         }
+        for (by, days) in engine.read(announced) {
+            tracing::error!(%by, days, "ALARM: a new chain is announced in place of this one: see breakglass genesis status");
+        }
+        if engine.read(|state| state.replacement().ended().is_some()) {
+            tracing::error!(
+                "ALARM: this chain has ended, and another has taken its place: nothing is issued any more"
+            );
+        }
         tokio::time::sleep(EXPIRY_EVERY).await;
     }
 }
@@ -88,6 +97,11 @@ async fn readiness(engine: &Engine) {
         }
         tokio::time::sleep(REMIND_EVERY).await;
     }
+}
+
+/// Who has announced a new chain, and how many days ago.
+fn announced(state: &State) -> Vec<(PersonId, u32)> {
+    state.replacement().announced().iter().map(|one| (one.by.clone(), one.days)).collect()
 }
 
 /// Counts what is issued, and how long it took.

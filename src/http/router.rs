@@ -164,6 +164,8 @@ async fn metrics(shared: &Shared) -> Response {
             let due = state.sightings().watched(charter, now).iter().filter(|key| key.is_due(now)).count();
             moment.keys_due = u32::try_from(due).unwrap_or(u32::MAX);
         }
+        moment.announced = state.replacement().announced().len() as u64;
+        moment.ended = state.replacement().ended().is_some();
         moment.recoveries =
             state.proposals().filter(|proposal| proposal.rules().document().by_recovery).count() as u64;
     });

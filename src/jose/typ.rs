@@ -50,6 +50,12 @@ pub enum Typ {
     /// The record of a ceremony.
     #[serde(rename = "breakglass-transcript+jws")]
     Transcript,
+    /// Somebody who is left announces that a new chain is to begin.
+    #[serde(rename = "breakglass-genesis+jws")]
+    Announcement,
+    /// A quorum ends such an announcement.
+    #[serde(rename = "breakglass-genesis-cancellation+jws")]
+    Cancellation,
     /// A gate has taken a kill.
     #[serde(rename = "breakglass-ack+jws")]
     Ack,
@@ -60,7 +66,7 @@ pub enum Typ {
 
 impl Typ {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Request,
         Self::Approval,
         Self::Denial,
@@ -73,6 +79,8 @@ impl Typ {
         Self::CheckIn,
         Self::Review,
         Self::Transcript,
+        Self::Announcement,
+        Self::Cancellation,
         Self::Ack,
         Self::Use,
     ];
@@ -93,6 +101,8 @@ impl Typ {
             Self::CheckIn => "breakglass-check-in+jws",
             Self::Review => "breakglass-review+jws",
             Self::Transcript => "breakglass-transcript+jws",
+            Self::Announcement => "breakglass-genesis+jws",
+            Self::Cancellation => "breakglass-genesis-cancellation+jws",
             Self::Ack => "breakglass-ack+jws",
             Self::Use => "breakglass-use+jws",
         }

@@ -107,6 +107,10 @@ pub struct Moment {
     pub recoveries: u64,
     /// Custodians' keys that were not seen for 30 days.
     pub keys_due: u32,
+    /// New chains that are announced in place of this one.
+    pub announced: u64,
+    /// Whether another chain has taken this one's place.
+    pub ended: bool,
 }
 
 /// All counters and gauges. Share it in an `Arc`; every method takes `&self` and is cheap.
@@ -127,6 +131,8 @@ pub struct Metrics {
     recovered: Gauge,
     recoveries: Gauge<u64, AtomicU64>,
     keys_due: Gauge,
+    announced: Gauge<u64, AtomicU64>,
+    ended: Gauge,
     healthy: Family<DeviceLabels, Gauge>,
     canary_seconds: Family<DeviceLabels, Gauge<f64, AtomicU64>>,
     canaries: Arc<RwLock<[Canary; 2]>>,
@@ -150,6 +156,8 @@ impl Default for Metrics {
             recovered: Gauge::default(),
             recoveries: Gauge::default(),
             keys_due: Gauge::default(),
+            announced: Gauge::default(),
+            ended: Gauge::default(),
             healthy: Family::default(),
             canary_seconds: Family::default(),
             canaries: Arc::default(),
@@ -219,6 +227,12 @@ impl Metrics {
             "Hardware keys of custodians in term that have signed nothing for 30 days",
             self.keys_due.clone(),
         );
+        registry.register(
+            "genesis_announced",
+            "New chains announced in place of this one; each ends it after seven days",
+            self.announced.clone(),
+        );
+        registry.register("chain_ended", "1 if another chain has taken this one's place", self.ended.clone());
         registry.register(
             "device_healthy",
             "1 if the last canary signature of the device was made and verified",
@@ -293,6 +307,8 @@ impl Metrics {
         self.recovered.set(i64::from(moment.recovered));
         self.recoveries.set(moment.recoveries);
         self.keys_due.set(i64::from(moment.keys_due));
+        self.announced.set(moment.announced);
+        self.ended.set(i64::from(moment.ended));
     }
 
     /// Everything, in the text format of [`CONTENT_TYPE`].

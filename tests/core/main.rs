@@ -22,6 +22,7 @@ mod charter;
 mod check_in;
 mod difference;
 mod forecast;
+mod genesis;
 mod kill;
 mod kit;
 mod lessons;

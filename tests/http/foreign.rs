@@ -108,6 +108,7 @@ fn the_prometheus_client_reads_the_metrics() {
     let expected = [
         "build",
         "calls",
+        "chain_ended",
         "charter_by_recovery",
         "charter_expires_timestamp_seconds",
         "charter_version",
@@ -115,6 +116,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "custodian_keys_due",
         "device_canary_seconds",
         "device_healthy",
+        "genesis_announced",
         "issuance_failures",
         "issuance_seconds",
         "issuances",

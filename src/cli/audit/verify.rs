@@ -227,6 +227,13 @@ fn describe(audit: &Audit, head: Option<&Checkpoint>, genesis: Digest) -> String
         None => fields.add("checkpoint", "none: whether the end of the log was cut off cannot be told"),
     };
     fields.add("genesis", genesis.to_string());
+    if let Some(ended) = audit.replay.state().replacement().ended() {
+        let text = "by the chain that begins with";
+        fields.add(
+            "REPLACED",
+            format!("at {}, after seven days of alarms, {text} {}", ended.at, ended.genesis),
+        );
+    }
     let count = audit.replay.unchecked_snapshots().len();
     if count > 0 {
         fields.add("unchecked", format!("{count} snapshots, because a pipe can be read once only"));
@@ -244,6 +251,10 @@ const fn kind(event: &Event) -> &'static str {
         Event::CharterRetracted { .. } => "charter_retracted",
         Event::CharterLapsed { .. } => "charter_lapsed",
         Event::CharterAdopted { .. } => "charter_adopted",
+        Event::GenesisAnnounced { .. } => "genesis_announced",
+        Event::GenesisAlarmed { .. } => "genesis_alarmed",
+        Event::GenesisCancelled { .. } => "genesis_cancelled",
+        Event::GenesisReplaced { .. } => "genesis_replaced",
         Event::TranscriptRecorded { .. } => "transcript_recorded",
         Event::CheckedIn { .. } => "checked_in",
         Event::KillRecorded { .. } => "kill_recorded",

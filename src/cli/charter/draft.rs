@@ -219,6 +219,7 @@ impl Draft {
         let document = Document {
             version: 1,
             previous: None,
+            replaces: None,
             nonce,
             iss: self.issuer,
             development: self.development,

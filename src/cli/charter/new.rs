@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::draft;
 use crate::{
-    cli::{Session, clock, exit::Problem, files, random, view},
-    domain::charter::Rules,
+    cli::{Session, clock, exit::Problem, files, random, setup::Setup, view},
+    domain::charter::{Replaced, Rules},
     jose::json,
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// The draft, TOML
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+    /// Begin anew in place of the chain of your configuration, of which no quorum is left: for breakglass genesis announce
+    #[arg(long)]
+    replaces: bool,
     /// Where to write the charter's payload
     #[arg(long, value_name = "FILE", default_value = "charter.payload.json")]
     out: PathBuf,
@@ -81,7 +84,12 @@ Example:
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let now = clock::now();
-    let drafted = draft::read(&args.from, random::nonce()?, now)?;
+    let mut drafted = draft::read(&args.from, random::nonce()?, now)?;
+    if args.replaces {
+        let setup = Setup::load(session.config.as_deref())?;
+        let version = setup.charter.document().version;
+        drafted.document.replaces = Some(Replaced { genesis: setup.config.genesis, version });
+    }
     let payload = json::canonical(&drafted.document)?;
     let rules = Rules::parse(&payload).map_err(|error| {
         // A draft that breaks a rule is the writer's mistake, not a charter that fails to verify.

@@ -42,6 +42,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     document.nonce = random::nonce()?;
     document.issued_at = now.max(document.issued_at);
     document.expires_at = now.saturating_add(i64::from(args.valid_days) * 86_400);
+    document.replaces = None;
     document.by_recovery = args.by_recovery;
     args.changes.make(&mut document)?;
     let mut text = serde_json::to_vec_pretty(&document)?;

@@ -28,6 +28,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         (loaded.rules, states, false)
     } else {
         let setup = Setup::load(session.config.as_deref())?;
+        crate::cli::genesis::alarm_if_reachable(&setup, session)?;
         let states = view::charter::signatures(&setup.charter, Some(setup.charter.statement()));
         ((*setup.charter).clone(), states, true)
     };

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cli::{setup::Setup, text},
+    cli::{genesis, setup::Setup, text},
     domain::{
         charter::{Charter, KeyKind},
         time::SKEW,
@@ -54,6 +54,13 @@ impl Check {
     pub(super) fn fail(name: &'static str, found: impl Into<String>, next: impl Into<String>) -> Self {
         Self { name, health: Health::Fail, found: found.into(), next: Some(next.into()) }
     }
+}
+
+/// Whether this chain is about to be replaced, or has been.
+pub(super) fn genesis(setup: &Setup) -> Option<Check> {
+    let found = setup.connect().ok()?.genesis().ok()?;
+    let next = "find out who announced it and why; a quorum cancels it with breakglass genesis cancel";
+    (!genesis::is_quiet(&found)).then(|| Check::fail("CHAIN", genesis::describe(&found).trim(), next))
 }
 
 /// The charter: in force, and for how long.

@@ -25,6 +25,7 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
     match Setup::load(session.config.as_deref()) {
         Ok(setup) => {
             checks.push(Check::ok("configuration", setup.config.path.display().to_string()));
+            checks.extend(checks::genesis(&setup));
             checks.extend(checks::charter(&setup.charter, now));
             checks.push(checks::own_key(&setup, now));
             checks.extend(checks::state_dir(&setup.config.state_dir));

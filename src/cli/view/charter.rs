@@ -8,7 +8,7 @@ use super::grant::principal;
 use crate::{
     cli::text::{self, Fields},
     domain::{
-        charter::{Client, Device, KeyKind, Person, Profile, Rules, Term},
+        charter::{Client, Device, KeyKind, Person, Profile, Replaced, Rules, Term},
         detail::Rule,
         quorum::Quorum,
         words,
@@ -28,6 +28,9 @@ pub(crate) fn describe(rules: &Rules, now: i64) -> String {
     if document.development {
         shown.push_str("  DEVELOPMENT: scripts may enter PINs; strict verifiers refuse its tokens unless told otherwise\n");
     }
+    if document.replaces.is_some() {
+        shown.push_str("  BEGINS ANEW in place of a chain that nobody could continue: nothing of it carries over, all is pinned anew\n");
+    }
     if document.by_recovery {
         shown.push_str(
             "  BY RECOVERY: sealed devices put this version in force, not the governance before it\n",
@@ -36,6 +39,10 @@ pub(crate) fn describe(rules: &Rules, now: i64) -> String {
     let mut fields = Fields::default();
     fields.add("digest", rules.digest().to_string());
     fields.add("words", phrase(&rules.digest()));
+    if let Some(Replaced { genesis, version }) = &document.replaces {
+        fields.add("replaces", format!("the chain of {genesis}, at its version {version}"));
+        fields.add("its words", phrase(genesis));
+    }
     fields.add(
         "valid",
         format!("from {} until {}", text::instant(document.issued_at), text::until(document.expires_at, now)),

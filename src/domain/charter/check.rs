@@ -76,6 +76,9 @@ fn header(document: &Document) -> Result<(), CharterError> {
     if document.version == 0 || (document.version == 1) != document.previous.is_none() {
         return refuse("version 1 has no previous charter, and every later one names it".into());
     }
+    if document.version > 1 && document.replaces.is_some() {
+        return refuse("only version 1 can replace another chain".into());
+    }
     let lifetime = document.expires_at.saturating_sub(document.issued_at);
     if document.issued_at < 0 || !(1..=MAX_LIFETIME).contains(&lifetime) {
         return refuse("it must expire after it was issued, within 366 days".into());

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::firmware::Firmware;
 use super::outside::{KillLevel, Receipts, Review, Verifier};
 use crate::{
     domain::{
@@ -26,6 +27,9 @@ pub struct Document {
     /// Digest of the charter before it; absent at genesis only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
+    /// The chain in whose place this first version begins another, since no quorum of it was left. At genesis only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
     /// 128 random bits.
     pub nonce: Nonce,
     /// The issuer of its tokens.
@@ -73,6 +77,16 @@ pub struct Document {
     /// Which copies outside are demanded before anything is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipts: Option<Receipts>,
+}
+
+/// A chain that nobody can continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// Digest of its version 1.
+    pub genesis: Digest,
+    /// Its last version.
+    pub version: u32,
 }
 
 /// What a principal may do besides what formulas give it. In the order of the texts, which is that of signed lists.
@@ -211,37 +225,6 @@ impl Device {
     pub fn serial(&self) -> u32 {
         let Self::Piv { serial, .. } = self;
         *serial
-    }
-}
-
-/// A firmware version, `5.7.4`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Firmware(pub [u8; 3]);
-
-impl TryFrom<String> for Firmware {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let mut parts = text.split('.').map(str::parse::<u8>);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(a)), Some(Ok(b)), Some(Ok(c)), None) if format!("{a}.{b}.{c}") == text => {
-                Ok(Self([a, b, c]))
-            }
-            _ => Err(format!("{text:?} is not a firmware version such as 5.7.4")),
-        }
-    }
-}
-
-impl From<Firmware> for String {
-    fn from(firmware: Firmware) -> Self {
-        firmware.to_string()
-    }
-}
-
-impl std::fmt::Display for Firmware {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c] = self.0;
-        write!(f, "{a}.{b}.{c}")
     }
 }
 

@@ -11,6 +11,7 @@ mod check;
 mod difference;
 mod document;
 mod error;
+mod firmware;
 mod forecast;
 mod holders;
 mod honours;
@@ -28,10 +29,11 @@ pub use chain::{Follower, Memory, Seen, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
 pub use difference::{Change, difference};
 pub use document::{
-    AttestationPolicy, Client, DaemonKey, Device, Document, Firmware, IssuingKey, KeyState, LogKey, Person,
-    Profile, RequesterKey, Role, Term,
+    AttestationPolicy, Client, DaemonKey, Device, Document, IssuingKey, KeyState, LogKey, Person, Profile,
+    Replaced, RequesterKey, Role, Term,
 };
 pub use error::CharterError;
+pub use firmware::Firmware;
 pub use forecast::Outlook;
 pub use holders::{Holder, KeyKind};
 pub use honours::{Basis, TakenAway};

@@ -43,6 +43,7 @@ pub(super) fn confined(before: &Rules, after: &Rules) -> Result<(), CharterError
     let Document {
         version: _,
         previous: _,
+        replaces: _,
         nonce: _,
         iss: _,
         issued_at: _,

@@ -9,6 +9,7 @@ mod authorize;
 mod canary;
 mod check_in;
 mod file;
+mod genesis;
 mod issue;
 mod judge;
 mod kill;
@@ -48,11 +49,14 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
     if context.now < state.last() {
         return Err(Refusal::Clock { now: context.now, last: state.last() });
     }
+    genesis::open_to(state, command)?;
     match command {
         Command::Adopt { charter, evidence } => adopt::decide(state, charter, evidence, context),
         Command::Propose { proposal, evidence } => succeed::propose(state, proposal, evidence, context),
         Command::Sign { proposal, signature } => succeed::sign(state, proposal, signature, context),
         Command::Retract(signed) => succeed::retract(state, signed, context),
+        Command::Announce(signed) => genesis::announce(state, signed, context),
+        Command::Cancel(signed) => genesis::cancel(state, signed, context),
         Command::Record(signed) => record::decide(state, signed, context),
         Command::CheckIn(signed) => check_in::decide(state, signed, context),
         Command::Kill(signed) => kill::decide(state, signed, context),

@@ -12,6 +12,10 @@ const MAX_EVENTS: usize = 256;
 
 pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
     let now = context.now.seconds();
+    // The end of a chain is a decision of its own, since much ends with it.
+    if let Some(events) = super::genesis::ended(state, now) {
+        return events;
+    }
     let due = state.index.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
     let requests = due.filter_map(|(_, id)| state.request(id));
     let proposals = state.proposals().filter(|proposal| proposal.deadline() <= now);
@@ -25,6 +29,7 @@ pub(super) fn decide(state: &State, context: &Context) -> Vec<Event> {
             Life::Issued { .. } => Event::TokenExpired { request_id: request.id() },
         })
         .chain(lapsed)
+        .chain(super::genesis::alarms(state, now))
         .take(MAX_EVENTS)
         .collect()
 }

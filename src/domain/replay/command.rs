@@ -7,6 +7,7 @@ use crate::{
         check_in::SignedCheckIn,
         command::Command,
         event::{Event, Failure},
+        genesis::{SignedAnnouncement, SignedCancellation},
         kill::{SignedKill, SignedLift},
         proposal::{SignedProposal, SignedRetraction},
         refusal::Refusal,
@@ -52,6 +53,12 @@ impl Replay {
                     Charter::genesis(charter.clone(), self.pinned).map_err(WrongEntry::NotPinned)?;
                 Command::Adopt { charter: Box::new(charter), evidence: self.evidence.clone() }
             }
+            Event::GenesisAnnounced { announcement, charter } => Command::Announce(Box::new(
+                SignedAnnouncement::verify(announcement.clone(), charter.clone(), rules()?)?,
+            )),
+            Event::GenesisCancelled { cancellation } => {
+                Command::Cancel(Box::new(SignedCancellation::verify(cancellation.clone(), rules()?)?))
+            }
             Event::TranscriptRecorded { transcript } => {
                 Command::Record(Box::new(SignedTranscript::verify(transcript.clone(), rules()?)?))
             }
@@ -74,7 +81,9 @@ impl Replay {
             }
             Event::RequestWithdrawn { withdrawal } => Command::Withdraw(about(withdrawal, Typ::Withdrawal)?),
             Event::TokenReleased { redemption } => Command::Redeem(about(redemption, Typ::Redeem)?),
-            Event::CharterLapsed { .. }
+            Event::GenesisAlarmed { .. }
+            | Event::GenesisReplaced { .. }
+            | Event::CharterLapsed { .. }
             | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,

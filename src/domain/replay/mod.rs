@@ -250,6 +250,7 @@ impl Replay {
                 | Event::TokenExpired { .. }
                 | Event::IssuanceFailed { .. }
                 | Event::CharterLapsed { .. }
+                | Event::GenesisAlarmed { .. }
         ) {
             // A tick ends several; each is decided on its own here.
             events.retain(|event| event == found);
@@ -285,6 +286,8 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
                 ..
             }
             | Event::CharterLapsed { .. }
+            | Event::GenesisAlarmed { .. }
+            | Event::GenesisReplaced { .. }
             | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::AttemptsRefused { .. }

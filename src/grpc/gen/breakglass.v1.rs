@@ -2972,3 +2972,541 @@ pub mod charter_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// AnnounceGenesisRequest carries the announcement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnnounceGenesisRequest {
+    /// JWS General JSON, typ `breakglass-genesis+jws`: iss, charter, genesis, nonce.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// Version 1 of the new chain under the signatures of its own custodians: JWS General JSON, typ
+    /// `breakglass-charter+jws`. Its member `replaces` names this chain.
+    #[prost(bytes = "vec", tag = "2")]
+    pub charter: ::prost::alloc::vec::Vec<u8>,
+}
+/// AnnounceGenesisResponse is what waits now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnnounceGenesisResponse {
+    /// What was announced.
+    #[prost(message, optional, tag = "1")]
+    pub announcement: ::core::option::Option<Announcement>,
+}
+/// CancelGenesisRequest carries the quorum's statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelGenesisRequest {
+    /// JWS General JSON, typ `breakglass-genesis-cancellation+jws`: iss, charter, announcement, nonce.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// CancelGenesisResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelGenesisResponse {}
+/// GetGenesisRequest has no parameters yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGenesisRequest {}
+/// GetGenesisResponse is the state of things.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetGenesisResponse {
+    /// What waits, in the order of announcing.
+    #[prost(message, repeated, tag = "1")]
+    pub announcements: ::prost::alloc::vec::Vec<Announcement>,
+    /// base64url(SHA-256(version 1 of the chain that has taken this one's place)); empty while this one goes on.
+    #[prost(string, tag = "2")]
+    pub replaced_by: ::prost::alloc::string::String,
+    /// When this chain ended; absent while it goes on.
+    #[prost(message, optional, tag = "3")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Announcement is a new chain that is announced.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Announcement {
+    /// base64url(SHA-256(announcement)).
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// base64url(SHA-256(version 1 of the new chain)).
+    #[prost(string, tag = "2")]
+    pub genesis: ::prost::alloc::string::String,
+    /// Who announced it.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+    /// When.
+    #[prost(message, optional, tag = "4")]
+    pub announced_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Alarms so far, one for each day that has passed.
+    #[prost(uint32, tag = "5")]
+    pub days: u32,
+    /// When it ends this chain, unless it is cancelled; later if the daemon is off on a day.
+    #[prost(message, optional, tag = "6")]
+    pub ends_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Generated client implementations.
+pub mod genesis_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// GenesisService announces a new genesis when nobody can change the charter any more, and takes a quorum's word that this
+    /// is not so. Statements authenticate themselves: any enrolled client may carry one, whoever signed it.
+    #[derive(Debug, Clone)]
+    pub struct GenesisServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GenesisServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GenesisServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GenesisServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GenesisServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// AnnounceGenesis announces a new chain under the signature of any one custodian or recovery custodian. After seven days
+        /// with an alarm on each it ends this chain. One for each person: another one waits anew. Reasons: GENESIS_REFUSED,
+        /// GENESIS_KNOWN, NOT_A_CUSTODIAN, CHARTER\_\*, CHAIN_ENDED.
+        pub async fn announce_genesis(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AnnounceGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceGenesisResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.GenesisService/AnnounceGenesis",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.GenesisService", "AnnounceGenesis"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// CancelGenesis ends an announcement under the signatures of any quorum of the charter in force: governance, that of a
+        /// profile, or recovery. Reasons: GENESIS_UNKNOWN, NO_QUORUM, ALREADY_SIGNED, CHAIN_ENDED.
+        pub async fn cancel_genesis(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelGenesisResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.GenesisService/CancelGenesis",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.GenesisService", "CancelGenesis"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetGenesis returns what is announced, and whether this chain has ended.
+        pub async fn get_genesis(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGenesisResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.GenesisService/GetGenesis",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.GenesisService", "GetGenesis"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod genesis_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GenesisServiceServer.
+    #[async_trait]
+    pub trait GenesisService: std::marker::Send + std::marker::Sync + 'static {
+        /// AnnounceGenesis announces a new chain under the signature of any one custodian or recovery custodian. After seven days
+        /// with an alarm on each it ends this chain. One for each person: another one waits anew. Reasons: GENESIS_REFUSED,
+        /// GENESIS_KNOWN, NOT_A_CUSTODIAN, CHARTER\_\*, CHAIN_ENDED.
+        async fn announce_genesis(
+            &self,
+            request: tonic::Request<super::AnnounceGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnnounceGenesisResponse>,
+            tonic::Status,
+        >;
+        /// CancelGenesis ends an announcement under the signatures of any quorum of the charter in force: governance, that of a
+        /// profile, or recovery. Reasons: GENESIS_UNKNOWN, NO_QUORUM, ALREADY_SIGNED, CHAIN_ENDED.
+        async fn cancel_genesis(
+            &self,
+            request: tonic::Request<super::CancelGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelGenesisResponse>,
+            tonic::Status,
+        >;
+        /// GetGenesis returns what is announced, and whether this chain has ended.
+        async fn get_genesis(
+            &self,
+            request: tonic::Request<super::GetGenesisRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGenesisResponse>,
+            tonic::Status,
+        >;
+    }
+    /// GenesisService announces a new genesis when nobody can change the charter any more, and takes a quorum's word that this
+    /// is not so. Statements authenticate themselves: any enrolled client may carry one, whoever signed it.
+    #[derive(Debug)]
+    pub struct GenesisServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GenesisServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GenesisServiceServer<T>
+    where
+        T: GenesisService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/breakglass.v1.GenesisService/AnnounceGenesis" => {
+                    #[allow(non_camel_case_types)]
+                    struct AnnounceGenesisSvc<T: GenesisService>(pub Arc<T>);
+                    impl<
+                        T: GenesisService,
+                    > tonic::server::UnaryService<super::AnnounceGenesisRequest>
+                    for AnnounceGenesisSvc<T> {
+                        type Response = super::AnnounceGenesisResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AnnounceGenesisRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GenesisService>::announce_genesis(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AnnounceGenesisSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.GenesisService/CancelGenesis" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelGenesisSvc<T: GenesisService>(pub Arc<T>);
+                    impl<
+                        T: GenesisService,
+                    > tonic::server::UnaryService<super::CancelGenesisRequest>
+                    for CancelGenesisSvc<T> {
+                        type Response = super::CancelGenesisResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelGenesisRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GenesisService>::cancel_genesis(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelGenesisSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.GenesisService/GetGenesis" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetGenesisSvc<T: GenesisService>(pub Arc<T>);
+                    impl<
+                        T: GenesisService,
+                    > tonic::server::UnaryService<super::GetGenesisRequest>
+                    for GetGenesisSvc<T> {
+                        type Response = super::GetGenesisResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetGenesisRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GenesisService>::get_genesis(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetGenesisSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GenesisServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "breakglass.v1.GenesisService";
+    impl<T> tonic::server::NamedService for GenesisServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

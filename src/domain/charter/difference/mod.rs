@@ -93,10 +93,11 @@ impl Changes {
 #[must_use]
 pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
     let mut changes = Changes::default();
-    // Version, predecessor and nonce differ in any two versions, the issuer in none.
+    // Version, predecessor and nonce differ in any two versions, the issuer in none; only a first one replaces a chain.
     let Document {
         version: _,
         previous: _,
+        replaces: _,
         nonce: _,
         iss: _,
         development,
