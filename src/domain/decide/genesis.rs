@@ -32,9 +32,6 @@ pub(super) fn open_to(state: &State, command: &Command) -> Result<(), Refusal> {
             | Command::TakeOver { .. }
             | Command::Canary { .. }
             | Command::CanaryIssued { .. }
-            | Command::TakeOver { .. }
-            | Command::Canary { .. }
-            | Command::CanaryIssued { .. }
             | Command::Announce(_)
             | Command::Cancel(_)
     );
