@@ -18,7 +18,10 @@ use virtual_yubikey::attestation::{RsaPrivateKey, Template, VALIDITY, generate_r
 use x509_cert::ext::pkix::BasicConstraints;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::kit::{self, NOW, key};
+use crate::{
+    chain::{next, sign},
+    kit::{self, NOW, key},
+};
 
 const ROOT: &str = "CN=Test Attestation Root 1";
 const UPPER: &str = "CN=Test Intermediate B 1";
@@ -53,6 +56,11 @@ fn authorities() -> (String, Vec<String>) {
     (issue(authority(ROOT, ROOT, 3), 1, root, root), between)
 }
 
+/// Until when the devices' certificates of [`FLEETING`] are valid.
+const FLEETING_ENDS: i64 = NOW + 10 * 86_400;
+/// Its certificate ends soon after genesis: whether evidence is judged again shows on it.
+const FLEETING: u32 = 101;
+
 /// What a device of firmware 5.7.4 says of the kit's key of this name.
 fn evidence(name: &str, serial: u32) -> Evidence {
     let [_, _, lower, device] = &*KEYS;
@@ -64,7 +72,11 @@ fn evidence(name: &str, serial: u32) -> Evidence {
         ..authority("CN=YubiKey PIV Attestation 9c", DEVICE, 0)
     };
     let public = SubjectPublicKeyInfoOwned::from_der(&key(name).public.spki_der()).unwrap();
-    let f9 = authority(DEVICE, LOWER, 0).issue(5, spki(device).unwrap(), lower).unwrap();
+    let mut f9 = authority(DEVICE, LOWER, 0);
+    if serial == FLEETING {
+        f9.validity.1 = u64::try_from(FLEETING_ENDS).unwrap();
+    }
+    let f9 = f9.issue(5, spki(device).unwrap(), lower).unwrap();
     Evidence::of_der(&statement.issue(6, public, device).unwrap(), &f9)
 }
 
@@ -158,4 +170,69 @@ fn intermediates_are_a_sorted_list_and_left_out_when_there_are_none() {
     assert!(charter(&json!({"roots": [root], "intermediates": between})).is_err(), "not sorted");
     assert!(charter(&json!({"roots": [root], "intermediates": []})).is_err(), "empty, but there");
     assert!(charter(&json!({"roots": [root]})).is_ok());
+}
+
+/// Genesis under this policy, and a next version two days or twenty days later whose demands a change of policy made.
+fn next_version(days: i64, change: &Value) -> Result<Vec<Event>, Refusal> {
+    let (root, between) = authorities();
+    let (charter, evidence) = charter(&json!({"roots": [root], "intermediates": between})).unwrap();
+    let mut log = kit::Log {
+        state: State::default(),
+        entries: Vec::new(),
+        instance: "d1.init".parse().unwrap(),
+        pinned: charter.digest(),
+    };
+    log.run(&Command::Adopt { charter: Box::new(charter), evidence }, NOW * 1000).unwrap();
+    let at = NOW + days * 86_400;
+    let mut document =
+        kit::patch(next(&log.charter()), json!({"issued_at": at, "expires_at": at + 80 * 86_400}));
+    // Whoever is not in term any more has no place in a version that begins later.
+    document["persons"].as_array_mut().unwrap().retain(|person| person["term"].is_null());
+    for profile in document["profiles"].as_array_mut().unwrap() {
+        if let Some(seats) = profile["quorum"]["of"].as_array_mut() {
+            seats.retain(|seat| seat != "gus");
+        }
+    }
+    document["clients"][0]["subjects"] = json!(["erin"]);
+    document["attestation"] = kit::patch(document["attestation"].clone(), change.clone());
+    let events = log.propose(sign(&document, &[("alice/1", at), ("bob/1", at)]), at)?;
+    assert_eq!(crate::replay::audit(&log.entries, log.pinned).unwrap(), log.state);
+    Ok(events)
+}
+
+#[test]
+fn evidence_is_judged_again_when_an_advisory_or_the_oldest_firmware_changes() {
+    let advisory = json!({"advisories": [{"id": "YSA-2024-03", "below": "5.7.0"}]});
+    let firmware = json!({"minimum_firmware": "5.7.0"});
+    // The log holds the evidence: nobody gives it again.
+    for change in [&advisory, &firmware, &json!({})] {
+        let events = next_version(2, change).unwrap();
+        assert!(matches!(events.as_slice(), [Event::CharterAdopted { .. }]), "{events:?}");
+    }
+    // By then the certificate of one device has ended: that matters when its evidence is judged, and only then.
+    next_version(20, &json!({})).unwrap();
+    for change in [&advisory, &firmware] {
+        let refusal = next_version(20, change).unwrap_err();
+        assert_eq!(refusal.reason(), "ATTESTATION_REFUSED", "{refusal}");
+        assert!(refusal.to_string().contains(&FLEETING.to_string()), "{refusal}");
+    }
+}
+
+#[test]
+fn a_device_that_an_advisory_affects_is_refused_by_its_name() {
+    let refusal = |change: Value| next_version(2, &change).unwrap_err().to_string();
+    // The devices have 5.7.4.
+    let told = refusal(json!({"advisories": [{"id": "YSA-2099-01", "from": "5.7.0", "below": "5.8.0"}]}));
+    assert!(told.contains("YSA-2099-01 (firmware from 5.7.0 and below 5.8.0) affects: replace it"), "{told}");
+    assert!(told.contains("device 101 of alice"), "{told}");
+    for harmless in [json!({"from": "5.7.5", "below": "5.8.0"}), json!({"from": "5.4.0", "below": "5.7.4"})] {
+        let advisory = kit::patch(json!({"id": "YSA-2099-02"}), harmless);
+        next_version(2, &json!({"advisories": [advisory]})).unwrap();
+    }
+    let told = refusal(json!({"minimum_firmware": "5.7.5"}));
+    assert!(told.contains("older than demanded"), "{told}");
+    let told = refusal(json!({"advisories": [{"id": "X", "from": "5.7.0", "below": "5.7.0"}]}));
+    assert!(told.contains("no firmware is from"), "{told}");
+    let unnamed = next_version(2, &json!({"advisories": [{"id": "no name", "below": "5.7.0"}]})).unwrap_err();
+    assert_eq!(unnamed.reason(), "CHARTER_MALFORMED", "{unnamed}");
 }

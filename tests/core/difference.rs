@@ -107,6 +107,7 @@ fn profiles_keys_and_demands() {
     );
     document["daemons"][0]["spki"] = json!(key("another").kid());
     document["attestation"]["minimum_firmware"] = json!("5.7.0");
+    document["attestation"]["advisories"] = json!([{"id": "YSA-2024-03", "below": "5.7.0"}]);
     document["development"] = json!(true);
     let kid = |name: &str| key(name).kid();
     assert_eq!(
@@ -122,6 +123,7 @@ fn profiles_keys_and_demands() {
             format!("issuing key {} becomes suspended (it was active)", kid("hsm/1")),
             format!("! adds issuing key {} (ES256), active, for careful, db-read, db-write", kid("hsm/2")),
             format!("! changes the key of daemon d1 to {}", kid("another")),
+            "refuses devices that YSA-2024-03 (firmware below 5.7.0) affects".to_owned(),
             "changes the oldest firmware of devices from any to 5.7.0".to_owned(),
         ]
     );

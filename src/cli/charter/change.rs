@@ -13,7 +13,7 @@ use crate::{
         files::{self, DeviceFile},
     },
     domain::{
-        charter::{Document, IssuingKey, KeyState, Person, Role},
+        charter::{Advisory, Document, Firmware, IssuingKey, KeyState, Person, Role},
         id::{GroupId, PersonId},
     },
     jose::{Digest, IssuingPublicKey},
@@ -38,6 +38,12 @@ pub(crate) struct Changes {
     /// Remove a person, from all groups as well
     #[arg(long, value_name = "ID")]
     remove_person: Vec<PersonId>,
+    /// Accept no device with a published fault: those below this firmware, or from one on and below another
+    #[arg(long, value_name = "ID=[FROM..]BELOW", value_parser = advisory)]
+    advisory: Vec<Advisory>,
+    /// Accept no device with older firmware
+    #[arg(long, value_name = "VERSION", value_parser = firmware)]
+    minimum_firmware: Option<Firmware>,
     /// Add an issuing key for all profiles: the public key that breakglassd issuing-key wrote
     #[arg(long, value_name = "FILE")]
     add_issuing_key: Vec<PathBuf>,
@@ -60,6 +66,19 @@ fn pair(text: &str) -> Result<(&str, &str), String> {
 fn person(text: &str) -> Result<(PersonId, String), String> {
     let (id, name) = pair(text)?;
     Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, name.to_owned()))
+}
+
+fn firmware(text: &str) -> Result<Firmware, String> {
+    text.to_owned().try_into()
+}
+
+fn advisory(text: &str) -> Result<Advisory, String> {
+    let (id, range) = pair(text)?;
+    let (from, below) = match range.split_once("..") {
+        Some((from, below)) => (Some(firmware(from)?), below),
+        None => (None, range),
+    };
+    Ok(Advisory { id: id.to_owned().try_into()?, from, below: firmware(below)? })
 }
 
 fn membership(text: &str) -> Result<(PersonId, GroupId), String> {
@@ -98,6 +117,10 @@ impl Changes {
             let members =
                 members.ok_or_else(|| nothing(format!("the charter has no group {}", group.as_str())))?;
             members.insert(id.clone());
+        }
+        document.attestation.advisories.extend(self.advisory.iter().cloned());
+        if self.minimum_firmware.is_some() {
+            document.attestation.minimum_firmware = self.minimum_firmware;
         }
         for file in &self.add_issuing_key {
             add_key(document, file, KeyState::PreActive)?;

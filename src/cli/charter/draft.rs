@@ -19,8 +19,8 @@ use crate::{
     },
     domain::{
         charter::{
-            AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, KillLevel, Person, Probe,
-            Profile, Receipts, RequesterKey, Review, Role, Term, Verifier,
+            Advisory, AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, KillLevel, Person,
+            Probe, Profile, Receipts, RequesterKey, Review, Role, Term, Verifier,
         },
         detail::Rule,
         evidence::Evidence,
@@ -45,6 +45,8 @@ pub(super) struct Draft {
     #[serde(default)]
     attestation_intermediates: Vec<PathBuf>,
     minimum_firmware: Option<Firmware>,
+    #[serde(default)]
+    advisories: BTreeSet<Advisory>,
     governance: Formula,
     recovery: Option<Formula>,
     #[serde(default)]
@@ -239,6 +241,7 @@ impl Draft {
                 roots: roots.iter().map(|root| b64::encode(root)).collect(),
                 intermediates: intermediates.iter().map(|one| b64::encode(one)).collect(),
                 minimum_firmware: self.minimum_firmware,
+                advisories: self.advisories,
             },
             verifiers: verifiers.collect::<Result<_>>()?,
             kill_rights: self.kill_rights,

@@ -1,5 +1,6 @@
 //! `breakglass doctor`: looks at everything that has to be right before it is needed, and says what a thief could do.
 
+mod advisories;
 mod checks;
 mod custody;
 mod forecast;
@@ -31,6 +32,7 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
             checks.extend(checks::state_dir(&setup.config.state_dir));
             checks.extend(checks::daemon(&setup, now));
             checks.extend(forecast::checks(&setup, now));
+            checks.extend(advisories::checks(&setup.charter, now));
             checks.extend(checks::devices(Some(&setup.charter), now));
         }
         Err(error) => {

@@ -197,6 +197,8 @@ fn keys_text(rules: &Rules) -> String {
         .attestation
         .minimum_firmware
         .map_or_else(String::new, |oldest| format!(", firmware {oldest} or newer"));
+    let refused =
+        document.attestation.advisories.iter().map(|advisory| format!("none that {advisory} affects"));
     fields.add(
         "attestation",
         match roots {
@@ -205,6 +207,7 @@ fn keys_text(rules: &Rules) -> String {
             more => format!("{more} roots{between}{firmware}"),
         },
     );
+    fields.list("", refused);
     fields.render()
 }
 

@@ -21,6 +21,7 @@ use crate::{
 };
 
 const MAX_PERSONS: usize = 64;
+const MAX_ADVISORIES: usize = 32;
 const MAX_LIFETIME: i64 = 366 * 86_400;
 const MAX_WINDOW: u32 = 7 * 86_400;
 /// A token and its header line have to pass proxies that take 8 kB.
@@ -204,10 +205,26 @@ fn attestation(document: &Document) -> Result<(), CharterError> {
     if policy.intermediates.iter().any(|one| b64::decode(one).is_err()) {
         return refuse("an attestation intermediate is not base64url of a DER certificate".into());
     }
+    if policy.advisories.len() > MAX_ADVISORIES {
+        return refuse(format!("it names more than {MAX_ADVISORIES} advisories"));
+    }
+    if let Some(empty) = policy.advisories.iter().find(|one| one.from.is_some_and(|from| from >= one.below)) {
+        return refuse(format!(
+            "no firmware is from {} on and below {}: correct {empty}",
+            empty.from.unwrap_or(empty.below),
+            empty.below
+        ));
+    }
     for person in &document.persons {
         for Device::Piv { serial, firmware, attestation, .. } in &person.devices {
             if attestation.is_none() && !policy.roots.is_empty() {
                 return refuse(format!("device {serial} of {} has no attestation", person.id));
+            }
+            if let Some(advisory) = policy.affecting(*firmware) {
+                return refuse(format!(
+                    "device {serial} of {} has firmware {firmware}, which {advisory} affects: replace it",
+                    person.id
+                ));
             }
             if policy.minimum_firmware.is_some_and(|minimum| *firmware < minimum) {
                 return refuse(format!(

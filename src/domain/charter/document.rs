@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::firmware::Firmware;
 use super::outside::{KillLevel, Receipts, Review, Verifier};
+use super::policy::AttestationPolicy;
 use crate::{
     domain::{
         detail::Rule,
         id::{Audience, GroupId, Issuer, Nonce, PersonId, PrincipalId, ProfileId},
         quorum::Formula,
     },
-    jose::{Digest, Ed25519PublicKey, IssuingPublicKey, P256PublicKey, b64},
+    jose::{Digest, Ed25519PublicKey, IssuingPublicKey, P256PublicKey},
     tlog::Origin,
 };
 
@@ -340,34 +341,4 @@ pub struct DaemonKey {
     pub id: PrincipalId,
     /// SHA-256 of its `SubjectPublicKeyInfo`.
     pub spki: Digest,
-}
-
-/// What is demanded of hardware keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AttestationPolicy {
-    /// Trusted certificates, base64url of DER. Every device needs evidence that leads to one of them; none only in development.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roots: Vec<String>,
-    /// Certificates between the devices' own and the roots, base64url of DER: not on the devices, and trusted only as far as a
-    /// root has signed them.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub intermediates: BTreeSet<String>,
-    /// The oldest acceptable firmware.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minimum_firmware: Option<Firmware>,
-}
-
-impl AttestationPolicy {
-    /// The roots, DER; those of a checked charter are all readable.
-    #[must_use]
-    pub fn root_ders(&self) -> Vec<Vec<u8>> {
-        self.roots.iter().filter_map(|root| b64::decode(root).ok()).collect()
-    }
-
-    /// The intermediates, DER; those of a checked charter are all readable.
-    #[must_use]
-    pub fn intermediate_ders(&self) -> Vec<Vec<u8>> {
-        self.intermediates.iter().filter_map(|one| b64::decode(one).ok()).collect()
-    }
 }

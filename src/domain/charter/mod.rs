@@ -18,6 +18,7 @@ mod honours;
 mod lineage;
 mod outside;
 mod permits;
+mod policy;
 mod recovery;
 mod signatures;
 mod stored;
@@ -29,8 +30,8 @@ pub use chain::{Follower, Memory, Seen, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
 pub use difference::{Change, difference};
 pub use document::{
-    AttestationPolicy, Client, DaemonKey, Device, Document, IssuingKey, KeyState, LogKey, Person, Profile,
-    Replaced, RequesterKey, Role, Term,
+    Client, DaemonKey, Device, Document, IssuingKey, KeyState, LogKey, Person, Profile, Replaced,
+    RequesterKey, Role, Term,
 };
 pub use error::CharterError;
 pub use firmware::Firmware;
@@ -40,6 +41,7 @@ pub use honours::{Basis, TakenAway};
 pub use lineage::Lineage;
 pub use outside::{KillLevel, Probe, Receipts, Review, Sink, Verifier, Witness};
 pub use permits::{NotPermitted, Permit};
+pub use policy::{Advisory, AdvisoryId, AttestationPolicy};
 pub(in crate::domain) use stored::StoredCharter;
 pub use succession::{SIGNING_WINDOW, Tally};
 

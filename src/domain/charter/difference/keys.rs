@@ -91,7 +91,7 @@ pub(super) fn daemons(changes: &mut Changes, both: (&[DaemonKey], &[DaemonKey]))
 }
 
 pub(super) fn attestation(changes: &mut Changes, (before, after): (&AttestationPolicy, &AttestationPolicy)) {
-    let AttestationPolicy { roots, intermediates, minimum_firmware } = before;
+    let AttestationPolicy { roots, intermediates, minimum_firmware, advisories } = before;
     let named = |what, gained: bool, der: &String| {
         format!(
             "{} an attestation {what}: {}",
@@ -113,6 +113,10 @@ pub(super) fn attestation(changes: &mut Changes, (before, after): (&AttestationP
     );
     changes.values(intermediates, &after.intermediates, (true, false), |gained, der| {
         named("intermediate", gained, der)
+    });
+    changes.values(advisories, &after.advisories, (false, true), |gained, advisory| {
+        let verb = if gained { "refuses" } else { "accepts again" };
+        format!("{verb} devices that {advisory} affects")
     });
     changes.member(
         minimum_firmware,
