@@ -19,6 +19,7 @@ use crate::grpc::v1::access_service_client::AccessServiceClient;
 use crate::grpc::v1::audit_service_client::AuditServiceClient;
 use crate::grpc::v1::charter_service_client::CharterServiceClient;
 use crate::grpc::v1::genesis_service_client::GenesisServiceClient;
+use crate::grpc::v1::kill_service_client::KillServiceClient;
 use crate::jose::Digest;
 
 /// Largest message accepted from the daemon, in bytes: a page of requests with all their signatures.
@@ -82,6 +83,12 @@ impl Channel {
     #[must_use]
     pub fn audit(&self) -> AuditServiceClient<tonic::transport::Channel> {
         AuditServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// A client of `KillService`.
+    #[must_use]
+    pub fn kill(&self) -> KillServiceClient<tonic::transport::Channel> {
+        KillServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// A client of `CharterService`.

@@ -24,6 +24,11 @@ pub enum EngineError {
         "the daemon has latched: {0}; nothing is signed until an operator has looked into it and restarted it"
     )]
     Latched(String),
+    /// A kill comes first.
+    #[error(
+        "a kill is in force that the audit log has not taken; nothing else is decided until it has: look at the disk of the daemon"
+    )]
+    Unrecorded,
     /// The log took nothing.
     #[error("the audit log did not take the entry")]
     Log(#[source] AppendError),
@@ -67,6 +72,7 @@ impl EngineError {
             Self::Overloaded => "OVERLOADED",
             Self::Stopping => "STOPPING",
             Self::Latched(_) => "LATCHED",
+            Self::Unrecorded => "KILL_UNRECORDED",
             Self::Log(error) => error.reason(),
             Self::Store(error) => error.reason(),
             Self::Proof(error) => error.reason(),

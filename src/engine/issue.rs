@@ -164,6 +164,9 @@ fn sign(engine: &Engine, id: &RequestId) -> Result<Option<Command>, EngineError>
     if authorization.exp <= engine.now().seconds() {
         return Ok(None); // The tick ends it.
     }
+    if engine.has_unrecorded() {
+        return Err(EngineError::Unrecorded);
+    }
     let Some(work) = work(engine, id, &authorization)? else {
         return Ok(Some(Command::Fail { request: *id, reason: Failure::NoKey }));
     };

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - One queue (`queue`) decides commands against the newest state, appends the events of a whole batch in one durable
 //!   transaction, and only then answers. A refused command has changed nothing.
+//! - Kills and lifts overtake everything (`kills`), a closed latch and a full disk included.
 //! - `state` is what is durable; nobody sees an event before its append returned.
 //! - The HSM is asked to sign (`issue`) only for an authorization that is in the log and under a checkpoint.
 //! - An invariant found broken latches: nothing is decided any more until a person has looked.
@@ -15,6 +16,7 @@ mod error;
 mod genesis;
 mod initialise;
 mod issue;
+mod kills;
 mod latch;
 mod patient;
 mod queue;
@@ -35,6 +37,7 @@ pub use charters::Standing;
 pub use clock::{Clock, ClockFault, SystemClock};
 pub use error::EngineError;
 pub use initialise::initialise;
+pub use kills::KillStanding;
 pub use latch::Latch;
 pub use setback::Setback;
 pub use start::{Options, Running};
@@ -47,6 +50,7 @@ use crate::{
         time::Timestamp,
     },
     hsm::{LogSigner, SigningDevice},
+    jose::GeneralJws,
     store::SqliteStore,
     tlog::{Checkpoint, SignedCheckpoint, VerifierKey},
 };
@@ -76,6 +80,8 @@ pub struct Decided {
     pub index: u64,
     /// The time of its entries.
     pub at: Timestamp,
+    /// Whether the log has it. A kill is in force without, and tried again.
+    pub recorded: bool,
 }
 
 type Reply = oneshot::Sender<Result<Decided, EngineError>>;
@@ -106,6 +112,7 @@ pub struct Engine {
 
 struct Shared {
     jobs: mpsc::Sender<Job>,
+    urgent: mpsc::Sender<Job>,
     state: RwLock<State>,
     store: Arc<SqliteStore>,
     keys: Keys,
@@ -113,6 +120,10 @@ struct Shared {
     instance: InstanceId,
     verifier_key: VerifierKey,
     changes: broadcast::Sender<RequestId>,
+    /// How often a kill or a lift was recorded, or kept in memory, by this process.
+    killed: watch::Sender<u64>,
+    /// Kills in force that the log has not taken.
+    unrecorded: RwLock<Vec<GeneralJws>>,
     checkpoint: watch::Sender<Option<SignedCheckpoint>>,
     /// The longest that anything waits for a device.
     device_patience: Duration,
@@ -141,8 +152,9 @@ impl Engine {
     /// Queues a command; the answer comes when its events are durable.
     fn enqueue(&self, actor: Actor, command: Command, waits: bool) -> Result<Queued, EngineError> {
         let (reply, answer) = oneshot::channel();
+        let queue = if queue::is_urgent(&command) { &self.shared.urgent } else { &self.shared.jobs };
         let job = Job { actor, command, reply, waits };
-        self.shared.jobs.try_send(job).map_err(|error| match error {
+        queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => EngineError::Stopping,
         })?;

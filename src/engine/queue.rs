@@ -10,12 +10,16 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Decided, Engine, EngineError, Job, Reply, clock::Reference, issue::Issuer, patient::Patient};
+use super::{
+    Decided, Engine, EngineError, Job, Reply, clock::Reference, issue::Issuer, kills::Unrecorded,
+    patient::Patient,
+};
 use crate::{
     domain::{
-        Context, Refusal, State, decide,
+        Command, Context, Refusal, State, decide,
         event::{Actor, Entry, Event},
         id::{Nonce, RequestId},
+        kill::Kill,
         time::Timestamp,
     },
     store::AppendError,
@@ -30,6 +34,10 @@ const MAX_RETRIES: usize = 8;
 pub(super) struct Queue {
     pub(super) engine: Engine,
     pub(super) jobs: mpsc::Receiver<Job>,
+    /// Kills and lifts, which overtake everything else.
+    pub(super) urgent: mpsc::Receiver<Job>,
+    /// Kills that the log did not take.
+    pub(super) unrecorded: Unrecorded,
     pub(super) working: State,
     pub(super) reference: Reference,
     pub(super) issuer: Issuer,
@@ -37,11 +45,14 @@ pub(super) struct Queue {
 }
 
 /// Events decided, but not yet durable.
-struct Batch {
+#[derive(Default)]
+pub(super) struct Batch {
     entries: Vec<Entry>,
-    bytes: Vec<Vec<u8>>,
+    pub(super) bytes: Vec<Vec<u8>>,
     /// Jobs that were accepted, with their answers; kept whole, because another daemon may turn out to have been faster.
-    answers: Vec<(Job, Decided)>,
+    pub(super) answers: Vec<(Job, Decided)>,
+    /// The requests that the events change, in order.
+    touched: Vec<RequestId>,
 }
 
 impl Queue {
@@ -49,13 +60,22 @@ impl Queue {
     pub(super) async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
         loop {
             let first = tokio::select! {
+                biased;
+                Some(job) = self.urgent.recv() => {
+                    self.serve_urgent(Some(job)).await;
+                    continue;
+                }
+                () = self.unrecorded.is_due() => {
+                    self.serve_urgent(None).await;
+                    continue;
+                }
                 job = self.jobs.recv() => job,
                 () = super::start::stopped(&mut stop) => {
                     self.jobs.close();
                     self.jobs.recv().await
                 }
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else { return self.close_urgent().await };
             let mut jobs = vec![first];
             while jobs.len() < MAX_BATCH
                 && let Ok(job) = self.jobs.try_recv()
@@ -71,6 +91,9 @@ impl Queue {
             if let Some(why) = self.engine.shared.latch.reason() {
                 refuse_all(jobs.into_iter().map(|job| job.reply), || EngineError::Latched(why.to_owned()));
                 return;
+            }
+            if !self.unrecorded.is_empty() {
+                return refuse_all(jobs.into_iter().map(|job| job.reply), || EngineError::Unrecorded);
             }
             let base = self.working.size();
             let batch = self.decide(jobs);
@@ -97,18 +120,18 @@ impl Queue {
     }
 
     /// Decides every job; refused ones are answered at once, since nothing has to become durable for that.
-    fn decide(&mut self, jobs: Vec<Job>) -> Batch {
-        let mut batch = Batch { entries: Vec::new(), bytes: Vec::new(), answers: Vec::new() };
+    pub(super) fn decide(&mut self, jobs: Vec<Job>) -> Batch {
+        let mut batch = Batch::default();
         let mut jobs = VecDeque::from(jobs);
         while let Some(job) = jobs.pop_front() {
             let Some(job) = self.patient.hold(job, &self.working) else { continue };
-            let first = batch.entries.len();
+            let first = batch.touched.len();
             match self.decide_one(&job, &mut batch) {
                 Ok(decided) => {
                     batch.answers.push((job, decided));
                     // In the same batch: who waits for a token gets it with the transaction that records it.
-                    for entry in batch.entries.iter().skip(first) {
-                        jobs.extend(touched(&entry.event).map_or_else(Vec::new, |id| self.patient.take(&id)));
+                    for id in batch.touched.iter().skip(first) {
+                        jobs.extend(self.patient.take(id));
                     }
                 }
                 Err(error) => {
@@ -123,6 +146,8 @@ impl Queue {
         let clock = self.engine.shared.clock.as_ref();
         let now = match self.reference.now(clock, self.working.last()) {
             Ok(now) => now,
+            // Whatever is wrong with the clock, a kill must not wait for it: it gets the time of the entry before it.
+            Err(_) if is_urgent(&job.command) => self.working.last(),
             Err(fault) => {
                 if matches!(fault, super::ClockFault::Jumped { .. }) {
                     self.engine.shared.latch.close(fault.to_string());
@@ -135,6 +160,8 @@ impl Queue {
         let events = decide(&self.working, &job.command, &Context { now, index, instance })?;
         let fresh = entries(&job.actor, now, events)?;
         for (entry, bytes) in fresh {
+            batch.touched.extend(touched(&entry.event));
+            batch.touched.extend(hit(&entry.event, &self.working));
             if let Err(inconsistent) = self.working.evolve(&entry) {
                 self.engine.shared.latch.close(format!("a decision contradicts the state: {inconsistent}"));
                 return Err(EngineError::Latched(inconsistent.to_string()));
@@ -142,11 +169,11 @@ impl Queue {
             batch.entries.push(entry);
             batch.bytes.push(bytes);
         }
-        Ok(Decided { index, at: now })
+        Ok(Decided { index, at: now, recorded: true })
     }
 
     /// The batch is durable: now everybody may know.
-    fn publish(&mut self, batch: Batch) {
+    pub(super) fn publish(&mut self, batch: Batch) {
         {
             let mut state = self.engine.shared.state.write().unwrap_or_else(PoisonError::into_inner);
             for entry in &batch.entries {
@@ -161,9 +188,12 @@ impl Queue {
             if matches!(entry.event, Event::CharterAdopted { .. }) {
                 self.engine.shared.adopted.notify_one();
             }
-            if let Some(id) = touched(&entry.event) {
-                let _nobody_listens = self.engine.shared.changes.send(id);
+            if matches!(entry.event, Event::KillRecorded { .. } | Event::LiftRecorded { .. }) {
+                self.engine.shared.killed.send_modify(|count| *count += 1);
             }
+        }
+        for id in batch.touched {
+            let _nobody_listens = self.engine.shared.changes.send(id);
         }
         for (job, decided) in batch.answers {
             let _gone = job.reply.send(Ok(decided));
@@ -188,7 +218,7 @@ impl Queue {
     }
 
     /// Another daemon has appended: folds what it wrote into both states. Returns the jobs that waited for what it did.
-    async fn catch_up(&mut self) -> Result<Vec<Job>, EngineError> {
+    pub(super) async fn catch_up(&mut self) -> Result<Vec<Job>, EngineError> {
         let mut followed = Vec::new();
         let store = Arc::clone(&self.engine.shared.store);
         self.working = self.engine.read(Clone::clone);
@@ -196,18 +226,20 @@ impl Queue {
         while let Some(batch) = batches.next().await? {
             for bytes in batch {
                 let entry = Entry::parse(&bytes).map_err(Refusal::from)?;
+                let touched: Vec<RequestId> =
+                    touched(&entry.event).into_iter().chain(hit(&entry.event, &self.working)).collect();
                 self.working.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
                 let mut state = self.engine.shared.state.write().unwrap_or_else(PoisonError::into_inner);
                 state.evolve(&entry).map_err(|error| EngineError::Start(error.to_string()))?;
                 drop(state);
-                followed.extend(touched(&entry.event).map_or_else(Vec::new, |id| self.patient.take(&id)));
+                followed.extend(touched.iter().flat_map(|id| self.patient.take(id)));
             }
         }
         Ok(followed)
     }
 }
 
-fn refuse_all(replies: impl Iterator<Item = Reply>, error: impl Fn() -> EngineError) {
+pub(super) fn refuse_all(replies: impl Iterator<Item = Reply>, error: impl Fn() -> EngineError) {
     for reply in replies {
         let _gone = reply.send(Err(error()));
     }
@@ -227,6 +259,17 @@ pub(super) fn entries(
         Ok((entry, bytes))
     };
     events.into_iter().map(encode).collect()
+}
+
+/// Kills and lifts: what has its own queue and the log's reserve.
+pub(super) fn is_urgent(command: &Command) -> bool {
+    matches!(command, Command::Kill(_) | Command::Lift(_))
+}
+
+/// The requests that an event ends by a kill, in the state before it.
+fn hit(event: &Event, before: &State) -> Vec<RequestId> {
+    let Event::KillRecorded { kill, .. } = event else { return Vec::new() };
+    Kill::parse(&kill.payload).map_or_else(|_| Vec::new(), |kill| before.hit_by(&kill.target))
 }
 
 /// The request that an event is about.

@@ -35,6 +35,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SNAPSHOT_PATIENCE: u64 = 9;
 /// Commands that may wait.
 const QUEUE: usize = 4_096;
+/// Kills and lifts that may wait.
+const URGENT: usize = 1_024;
 
 /// How the engine runs.
 #[derive(Debug, Clone)]
@@ -95,8 +97,10 @@ impl Running {
         let verifier_key = check_keys(charter, &keys)?;
         let instance = instance(&options.daemon)?;
         let (jobs, queued) = mpsc::channel(QUEUE);
+        let (urgent, queued_urgent) = mpsc::channel(URGENT);
         let shared = Shared {
             jobs,
+            urgent,
             state: RwLock::new(state.clone()),
             checkpoint: watch::Sender::new(store.latest_checkpoint().await?),
             checkpointing: Arc::default(),
@@ -106,6 +110,8 @@ impl Running {
             instance,
             verifier_key,
             changes: broadcast::Sender::new(4_096),
+            killed: watch::Sender::new(0),
+            unrecorded: RwLock::default(),
             device_patience: options.device_patience,
             device_threads: Arc::new(tokio::sync::Semaphore::new(super::DEVICE_THREADS)),
             latch: Latch::default(),
@@ -119,6 +125,8 @@ impl Running {
         let queue = Queue {
             engine: engine.clone(),
             jobs: queued,
+            urgent: queued_urgent,
+            unrecorded: super::kills::Unrecorded::default(),
             working: state,
             reference: Reference::new(clock.as_ref()),
             issuer,

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 24] = [
+const METHODS: [&str; 28] = [
     "AnnounceGenesis",
     "CancelGenesis",
     "CheckIn",
@@ -27,7 +27,10 @@ const METHODS: [&str; 24] = [
     "GetDaemon",
     "GetGenesis",
     "GetInclusionProof",
+    "GetKills",
     "GetRequest",
+    "Kill",
+    "Lift",
     "ListCharters",
     "ListDevices",
     "ListProposals",
@@ -39,6 +42,7 @@ const METHODS: [&str; 24] = [
     "SignCharter",
     "StreamEntries",
     "SubmitSignature",
+    "WatchKills",
     "WatchRequests",
     "Withdraw",
 ];

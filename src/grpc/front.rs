@@ -32,6 +32,8 @@ const MOST_STREAMS_EACH: usize = 128;
 pub struct Rates {
     /// Each enrolled client.
     pub client: Rate,
+    /// Each enrolled client, with kills and lifts.
+    pub killers: Rate,
     /// All strangers together.
     pub strangers: Rate,
 }
@@ -40,7 +42,11 @@ impl Default for Rates {
     fn default() -> Self {
         let rate = |per_minute, burst| Rate { per_minute, burst };
         let n = |n| std::num::NonZeroU32::new(n).unwrap_or(std::num::NonZeroU32::MIN);
-        Self { client: rate(n(3_000), n(300)), strangers: rate(n(300), n(60)) }
+        Self {
+            client: rate(n(3_000), n(300)),
+            killers: rate(n(6_000), n(600)),
+            strangers: rate(n(300), n(60)),
+        }
     }
 }
 
@@ -52,6 +58,8 @@ pub(super) struct Front {
     stop: watch::Receiver<bool>,
     rosters: Rosters,
     clients: Mutex<Quotas>,
+    /// For kills and lifts alone, so that no other call can use it up.
+    killers: Mutex<Quotas>,
     strangers: Mutex<Quotas>,
     refusals: Mutex<Refusals>,
     streams: Arc<Places>,
@@ -74,6 +82,7 @@ impl Front {
             stop,
             rosters: Rosters::default(),
             clients: Mutex::new(Quotas::new(rates.client, MOST_CLIENTS)),
+            killers: Mutex::new(Quotas::new(rates.killers, MOST_CLIENTS)),
             strangers: Mutex::new(Quotas::new(rates.strangers, 1)),
             refusals: Mutex::new(Refusals::new(MOST_REFUSALS)),
             streams: Places::new(MOST_STREAMS, MOST_STREAMS_EACH),
@@ -82,11 +91,20 @@ impl Front {
 
     /// Lets a call of an enrolled client in.
     pub(super) fn enter<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
+        self.enter_by(request, &self.clients)
+    }
+
+    /// The same for a kill or a lift, whatever else the client has called.
+    pub(super) fn enter_to_kill<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
+        self.enter_by(request, &self.killers)
+    }
+
+    fn enter_by<T>(&self, request: &Request<T>, clients: &Mutex<Quotas>) -> Result<Entered, Status> {
         let key = request.extensions().get::<Peer>().and_then(|peer| peer.key);
         let now = self.engine.now();
         let entered = self.roster().and_then(|roster| {
             let known = key.filter(|key| roster.knows(key));
-            self.spend(known)?;
+            self.spend(known, clients)?;
             let caller = roster.caller(key.as_ref(), now.seconds())?.clone();
             Ok(Entered { caller, charter: Arc::clone(&roster.charter), now })
         });
@@ -174,8 +192,8 @@ impl Front {
         self.rosters.current(&self.engine)
     }
 
-    fn spend(&self, client: Client) -> Result<(), ServiceError> {
-        let quotas = if client.is_some() { &self.clients } else { &self.strangers };
+    fn spend(&self, client: Client, clients: &Mutex<Quotas>) -> Result<(), ServiceError> {
+        let quotas = if client.is_some() { clients } else { &self.strangers };
         lock(quotas).take(client, std::time::Instant::now()).map_err(|exhausted| {
             ServiceError::new(Kind::ResourceExhausted, "RATE_LIMITED", exhausted.to_string())
                 .with("retry_after_ms", exhausted.retry_after.as_millis())

@@ -10,6 +10,7 @@ mod charter;
 mod count;
 pub mod front;
 mod genesis;
+mod kill;
 mod places;
 pub mod quota;
 mod roster;

@@ -149,6 +149,7 @@ impl From<&EngineError> for ServiceError {
             | EngineError::Stopping
             | EngineError::Hsm(_)
             | EngineError::DeviceSilent
+            | EngineError::Unrecorded
             | EngineError::Log(AppendError::Full | AppendError::Busy) => Kind::Unavailable,
             EngineError::Latched(_) | EngineError::Clock(_) => Kind::FailedPrecondition,
             EngineError::Log(AppendError::Conflict { .. }) => Kind::Aborted,

@@ -4,12 +4,11 @@
 use breakglass::{
     domain::{
         Command, Refusal, State,
-        charter::{Charter, Rules},
+        charter::{Charter, KillLevel, Rules},
         event::{Entry, Event},
         id::{Audience, KillId, RequestId},
         kill::{
-            KillRefusal, Kills, LIFT_WITHIN, Level, MAX_PER_TARGET, SignedKill, SignedLift, Target,
-            UNKNOWN_FOR,
+            KillRefusal, Kills, LIFT_WITHIN, MAX_PER_TARGET, SignedKill, SignedLift, Target, UNKNOWN_FOR,
         },
         request::Outcome,
         strict::{self, Killed, Seen, View},
@@ -237,6 +236,28 @@ fn any_custodians_hardware_key_kills_and_no_other_key() {
     log.run(&Command::Kill(Box::new(signed)), (NOW + 1_001) * 1000).unwrap();
     let other = key("alice/1").jws(Typ::Denial, &bytes(&kill(&log.charter(), "all", None, "typ")), NOW);
     assert!(SignedKill::verify(other, &log.charter(), Typ::Kill).is_err(), "another kind of statement");
+}
+
+#[test]
+fn whom_the_charter_names_kills_at_the_levels_it_names() {
+    let mut document = document();
+    document["kill_rights"] = json!({"jti": ["pager"], "requester": ["ivan", "pager"]});
+    let mut log = Log::new(&charter_of(&document));
+    let asked = log.erin("a", NOW).unwrap();
+    log.kill("jti", Some(&asked.to_string()), "pager/file", "k", NOW).unwrap();
+    assert!(log.killed(&asked));
+    log.kill("requester", Some("dave"), "ivan/file", "l", NOW + 999).unwrap();
+    refused(log.kill("requester", Some("dave"), "ivan/file", "m", NOW + 1_000), "NO_KILL_RIGHT");
+    refused(log.kill("jti", Some(&asked.to_string()), "ivan/file", "m", NOW + 999), "NO_KILL_RIGHT");
+    for (level, target) in
+        [("request", Some(asked.to_string())), ("profile", Some("db-read".into())), ("all", None)]
+    {
+        refused(log.kill(level, target.as_deref(), "pager/file", "m", NOW + 999), "NO_KILL_RIGHT");
+    }
+    let suspending = patch(lift(&log, &["l"]), json!({"suspend": [key("pager/file").kid()]}));
+    log.lift_with(&suspending, &["alice/1", "bob/1"], NOW + 1_000, NOW + 1_000).unwrap();
+    refused(log.kill("requester", Some("dave"), "pager/file", "n", NOW + 1_001), "KILL_RIGHT_SUSPENDED");
+    log.audited();
 }
 
 #[test]
@@ -562,7 +583,7 @@ fn after_a_lift_a_verifier_takes_only_what_was_minted_later() {
         learned.learn_lift(lifted.statement.clone(), &charter, lifted.at).unwrap();
     }
     for at in [NOW + 10, NOW + 20, NOW + 21] {
-        let target = Target::new(Level::Profile, Some("db-read")).unwrap();
+        let target = Target::new(KillLevel::Profile, Some("db-read")).unwrap();
         assert_eq!(learned.stops(&target, at), log.state.kills().stops(&target, at), "{at}");
     }
     let statement = log.state.kills().lifts()[0].kills[0].statement.clone();

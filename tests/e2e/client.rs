@@ -54,6 +54,11 @@ impl World {
 type Called<T> = Result<T, ClientError>;
 
 impl Client {
+    /// The connection, for calls that one test alone makes.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
     pub fn file(&self, jws: &GeneralJws) -> Called<v1::Request> {
         self.file_bytes(jws.to_json())
     }

@@ -152,10 +152,10 @@ fn a_database_that_another_program_holds_is_said_to_be_busy_and_nothing_latches(
 }
 
 /// A small file system of its own, if this machine lets us.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+    pub fn mount(at: PathBuf, size: &str) -> Option<Self> {
         let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
         match mounted {
@@ -167,7 +167,7 @@ impl Disk {
     }
 
     /// Takes what is left of the space.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
         let mut file = File::create(&path).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}

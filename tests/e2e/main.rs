@@ -24,6 +24,7 @@ mod daemon;
 mod export;
 mod faults;
 mod flow;
+mod kill;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]
 mod kit;

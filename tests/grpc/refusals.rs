@@ -235,7 +235,10 @@ fn pages_hold_each_request_once() {
 #[test]
 fn calls_beyond_the_rate_are_refused_with_the_time_to_wait() {
     let rate = Rate { per_minute: NonZeroU32::MIN, burst: NonZeroU32::new(3).unwrap() };
-    let options = api::Options { rates: Rates { client: rate, strangers: rate }, ..api::Options::default() };
+    let options = api::Options {
+        rates: Rates { client: rate, strangers: rate, ..Rates::default() },
+        ..api::Options::default()
+    };
     let name = "refusals::calls_beyond_the_rate_are_refused_with_the_time_to_wait";
     with_world_as(name, options, |world| async move {
         for who in ["dave", "stranger"] {

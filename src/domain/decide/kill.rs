@@ -50,7 +50,8 @@ pub(in crate::domain) fn judge(state: &State, signed: &SignedKill, now: i64) -> 
         return Err(KillRefusal::Suspended.into());
     }
     exists(state, kill, signed.signed_at(), now)?;
-    if state.kills.has_room(&kill.target) { Ok(()) } else { Err(KillRefusal::TooMany.into()) }
+    let by_custodian = charter.holder(&kid).is_some_and(|holder| holder.custodian(now).is_some());
+    if state.kills.has_room(&kill.target, by_custodian) { Ok(()) } else { Err(KillRefusal::TooMany.into()) }
 }
 
 /// A misspelt target stops nothing, and whoever killed would believe that it did.

@@ -41,7 +41,7 @@ pub(in crate::domain) fn judge(state: &State, signed: &SignedLift, now: i64) -> 
         return Err(KillRefusal::Epoch { signed: lift.epoch, now: epoch }.into());
     }
     if let Some(stranger) = lift.suspend.iter().find(|kid| charter.holder(kid).is_none()) {
-        let (level, name) = (crate::domain::kill::Level::Key, stranger.to_string());
+        let (level, name) = (crate::domain::charter::KillLevel::Key, stranger.to_string());
         return Err(KillRefusal::TargetUnknown { level, name }.into());
     }
     in_time(signed, killed_at, now)?;

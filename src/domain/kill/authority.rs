@@ -1,16 +1,23 @@
 //! Who may kill and who may lift: the same functions in daemon, auditor, gate and client.
 
-use super::{KillRefusal, Level, SignedLift};
+use super::{KillRefusal, SignedLift};
 use crate::{
-    domain::{charter::Rules, refusal::Refusal},
+    domain::{
+        charter::{KillLevel, Rules},
+        refusal::Refusal,
+    },
     jose::Digest,
 };
 
 impl Rules {
-    /// Whether this key may kill at this level at this second: any custodian's hardware key may, at any level.
-    pub fn may_kill(&self, kid: &Digest, level: Level, at: i64) -> Result<(), Refusal> {
+    /// Whether this key may kill at this level at this second: any custodian's hardware key may, at any level, and
+    /// every key of those whom the charter names for it.
+    pub fn may_kill(&self, kid: &Digest, level: KillLevel, at: i64) -> Result<(), Refusal> {
         let holder = self.holder(kid).ok_or(Refusal::KeyUnknown)?;
-        if holder.custodian(at).is_some() {
+        let named = self.document().kill_rights.get(&level);
+        let has_right =
+            named.is_some_and(|named| named.contains(&holder.principal)) && holder.term.covers(at);
+        if has_right || holder.custodian(at).is_some() {
             return Ok(());
         }
         Err(KillRefusal::NoRight(level).into())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kill, KillRefusal, Level, Lift, SignedKill, SignedLift, Subject, Target};
+use super::{Kill, KillRefusal, Lift, SignedKill, SignedLift, Subject, Target};
 use crate::{
     domain::{
         charter::Rules,
@@ -265,10 +265,12 @@ impl Kills {
         lift.suspend.is_empty() && lift.kills.iter().all(|id| target(id) == Some(&Target::All))
     }
 
-    /// Whether there is room for one more of this target. Lockdown has it always while there is none.
-    pub(in crate::domain) fn has_room(&self, target: &Target) -> bool {
+    /// Whether there is room for one more of this target. Half of the room for single ones is custodians' alone, so that
+    /// no automation that runs wild keeps them out.
+    pub(in crate::domain) fn has_room(&self, target: &Target, by_custodian: bool) -> bool {
         let same = self.index.targets.get(target).copied().unwrap_or(0);
-        same < MAX_PER_TARGET && (target.request().is_none() || self.index.singles < MAX_SINGLE)
+        let singles = if by_custodian { MAX_SINGLE } else { MAX_SINGLE / 2 };
+        same < MAX_PER_TARGET && (target.request().is_none() || self.index.singles < singles)
     }
 
     /// Takes in a kill whose authority was checked.
@@ -361,11 +363,5 @@ impl Kills {
             self.lift(&signed, at);
         }
         Ok(())
-    }
-
-    /// The level of the widest kill in force, for a line of warning.
-    #[must_use]
-    pub fn widest(&self) -> Option<Level> {
-        self.standing.values().map(|recorded| recorded.kill.target.level()).max()
     }
 }

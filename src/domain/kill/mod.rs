@@ -20,4 +20,4 @@ pub use refusal::KillRefusal;
 pub(in crate::domain) use refusal::killed_reason;
 pub use statement::{Kill, LIFT_WITHIN, Lift, MAX_LIFTED, SignedKill, SignedLift};
 pub use subject::Subject;
-pub use target::{Level, Target};
+pub use target::Target;

@@ -1,7 +1,7 @@
 //! Why a kill or a lift is refused, or something else because of a kill.
 
-use super::{Level, MAX_PER_TARGET, MAX_SINGLE};
-use crate::domain::{id::KillId, refusal::Fault};
+use super::{MAX_PER_TARGET, MAX_SINGLE};
+use crate::domain::{charter::KillLevel, id::KillId, refusal::Fault};
 
 /// Why, with a stable reason each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum KillRefusal {
     #[error("{what} was killed; breakglass kill status says by whom and why, and a lift by quorum ends it")]
     Killed {
         /// At which level.
-        level: Level,
+        level: KillLevel,
         /// What, in words.
         what: String,
     },
@@ -18,7 +18,7 @@ pub enum KillRefusal {
     #[error(
         "this key has no right to kill at the level {0}: any custodian's hardware key has, and who else the charter names"
     )]
-    NoRight(Level),
+    NoRight(KillLevel),
     /// A lift took the right away.
     #[error("a lift by quorum has taken the right to kill from this key, until the next charter")]
     Suspended,
@@ -26,7 +26,7 @@ pub enum KillRefusal {
     #[error("there is no {level} {name} in the charter; check the spelling")]
     TargetUnknown {
         /// The level.
-        level: Level,
+        level: KillLevel,
         /// What was named.
         name: String,
     },
@@ -125,12 +125,12 @@ impl KillRefusal {
 
 /// The stable reason for what a kill of this level stops; the same at the daemon and at every verifier.
 #[must_use]
-pub(in crate::domain) const fn killed_reason(level: Level) -> &'static str {
+pub(in crate::domain) const fn killed_reason(level: KillLevel) -> &'static str {
     match level {
-        Level::Jti | Level::Request => "TOKEN_KILLED",
-        Level::Requester => "REQUESTER_KILLED",
-        Level::Profile => "PROFILE_KILLED",
-        Level::Key => "KEY_KILLED",
-        Level::All => "LOCKDOWN",
+        KillLevel::Jti | KillLevel::Request => "TOKEN_KILLED",
+        KillLevel::Requester => "REQUESTER_KILLED",
+        KillLevel::Profile => "PROFILE_KILLED",
+        KillLevel::Key => "KEY_KILLED",
+        KillLevel::All => "LOCKDOWN",
     }
 }

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{KillRefusal, Level, Target};
+use super::{KillRefusal, Target};
 use crate::{
     domain::{
-        charter::{KeyKind, Rules},
+        charter::{KeyKind, KillLevel, Rules},
         exact,
         grant::{MAX_GRANT_BYTES, Reason},
         id::{Issuer, KillId, PersonId},
@@ -49,7 +49,7 @@ struct Members {
     iss: Issuer,
     charter: Digest,
     id: KillId,
-    level: Level,
+    level: KillLevel,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     reason: Reason,

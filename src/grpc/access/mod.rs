@@ -79,7 +79,7 @@ impl Found {
     }
 }
 
-fn parse_id(text: &str) -> Result<RequestId, ServiceError> {
+pub(super) fn parse_id(text: &str) -> Result<RequestId, ServiceError> {
     text.parse().map_err(|_| {
         let message = "a request id is 43 characters of base64url: the SHA-256 of the grant";
         ServiceError::new(Kind::InvalidArgument, "REQUEST_ID_INVALID", message)

@@ -3510,3 +3510,676 @@ pub mod genesis_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// KillRequest carries a kill.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillRequest {
+    /// JWS General JSON, typ `breakglass-kill+jws`, one signature: iss, charter, id, level, target, reason.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// KillResponse says what is in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillResponse {
+    /// The kill's id, by which a lift names it.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The kill epoch that it began; the one before it while it is not recorded.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Whether the audit log has it. If not, it is in force from memory, nothing else is decided, and it is tried again; after a
+    /// restart of the daemon it has to be sent again.
+    #[prost(bool, tag = "3")]
+    pub recorded: bool,
+    /// Index of its entry, or of the next entry where it was recorded before.
+    #[prost(uint64, tag = "4")]
+    pub index: u64,
+}
+/// LiftRequest carries a lift.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiftRequest {
+    /// JWS General JSON, typ `breakglass-lift+jws`, signed by custodians who satisfy the governance formula: iss, charter, kills,
+    /// epoch, and perhaps suspend.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// LiftResponse says where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiftResponse {
+    /// The kill epoch, which a lift does not change.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Index of its entry.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+/// GetKillsRequest says which single tokens and requests are of interest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetKillsRequest {
+    /// Request ids (which are `jti`s) whose kills are wanted. Without any, the newest kills of single tokens and requests are
+    /// sent. Kills of requesters, profiles, keys and everything are always sent.
+    #[prost(string, repeated, tag = "1")]
+    pub request_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// GetKillsResponse is what is killed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetKillsResponse {
+    /// How many kills there have been.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// The daemon's clock.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Kills in force, the oldest first.
+    #[prost(message, repeated, tag = "3")]
+    pub kills: ::prost::alloc::vec::Vec<Kill>,
+    /// Lifts after which a token minted before could still be alive.
+    #[prost(message, repeated, tag = "4")]
+    pub lifts: ::prost::alloc::vec::Vec<Lift>,
+    /// How many kills of single tokens and requests are in force, of which not all may be here.
+    #[prost(uint64, tag = "5")]
+    pub single_kills: u64,
+    /// Digest of the charter in force.
+    #[prost(string, tag = "6")]
+    pub charter_digest: ::prost::alloc::string::String,
+}
+/// Kill is something killed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Kill {
+    /// As in KillRequest.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// The kill epoch that it began; 0 while it is not recorded.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// When it was recorded; absent while it is not.
+    #[prost(message, optional, tag = "3")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Lift is the end of kills.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Lift {
+    /// As in LiftRequest.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// When it was recorded.
+    #[prost(message, optional, tag = "2")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The kills that it ended.
+    #[prost(message, repeated, tag = "3")]
+    pub kills: ::prost::alloc::vec::Vec<Kill>,
+}
+/// WatchKillsRequest says what is known already.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchKillsRequest {
+    /// Kills up to this epoch are not sent again, but with the lifts that ended them.
+    #[prost(uint64, tag = "1")]
+    pub after_epoch: u64,
+}
+/// WatchKillsResponse is one piece of news.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchKillsResponse {
+    /// What it is.
+    #[prost(oneof = "watch_kills_response::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<watch_kills_response::Event>,
+}
+/// Nested message and enum types in `WatchKillsResponse`.
+pub mod watch_kills_response {
+    /// What it is.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        /// A kill in force.
+        #[prost(message, tag = "1")]
+        Kill(super::Kill),
+        /// Kills that ended.
+        #[prost(message, tag = "2")]
+        Lift(super::Lift),
+        /// Nothing else happened up to now.
+        #[prost(message, tag = "3")]
+        Heartbeat(super::KillHeartbeat),
+    }
+}
+/// KillHeartbeat closes what was sent so far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillHeartbeat {
+    /// The daemon's clock.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The newest kill epoch; all kills up to it have been sent.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+}
+/// Generated client implementations.
+pub mod kill_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// KillService takes kills and lifts, and tells what has been killed.
+    #[derive(Debug, Clone)]
+    pub struct KillServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl KillServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> KillServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> KillServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            KillServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Kill stops something. It is in force before this answers: also while the HSM is gone, the charter expired, the disk
+        /// full, or the daemon latched. The same statement again is answered with the epoch that it began. Reasons:
+        /// NO_KILL_RIGHT, KILL_RIGHT_SUSPENDED, KILL_TARGET_UNKNOWN, KILL_MOOT, KILL_ID_REUSED, KILL_LIFTED, TOO_MANY_KILLS,
+        /// CHARTER_MISMATCH.
+        pub async fn kill(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KillRequest>,
+        ) -> std::result::Result<tonic::Response<super::KillResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.KillService/Kill",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.KillService", "Kill"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lift ends the kills that it names. Reasons: LIFT_INCOMPLETE, KILL_EPOCH_MISMATCH, KILL_UNKNOWN, KILL_FINAL,
+        /// KILL_LIFTED, LIFT_STALE, STATION_FORBIDDEN, ALREADY_SIGNED, CHARTER_MISMATCH.
+        pub async fn lift(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LiftRequest>,
+        ) -> std::result::Result<tonic::Response<super::LiftResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.KillService/Lift",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.KillService", "Lift"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetKills returns what is killed, each under its signature.
+        pub async fn get_kills(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetKillsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetKillsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.KillService/GetKills",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.KillService", "GetKills"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// WatchKills sends every kill in force and every lift that still matters, one heartbeat, then each kill and lift as it
+        /// comes, and heartbeats in between. Whoever hears no heartbeat does not know what is killed.
+        pub async fn watch_kills(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchKillsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchKillsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.KillService/WatchKills",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.KillService", "WatchKills"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod kill_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with KillServiceServer.
+    #[async_trait]
+    pub trait KillService: std::marker::Send + std::marker::Sync + 'static {
+        /// Kill stops something. It is in force before this answers: also while the HSM is gone, the charter expired, the disk
+        /// full, or the daemon latched. The same statement again is answered with the epoch that it began. Reasons:
+        /// NO_KILL_RIGHT, KILL_RIGHT_SUSPENDED, KILL_TARGET_UNKNOWN, KILL_MOOT, KILL_ID_REUSED, KILL_LIFTED, TOO_MANY_KILLS,
+        /// CHARTER_MISMATCH.
+        async fn kill(
+            &self,
+            request: tonic::Request<super::KillRequest>,
+        ) -> std::result::Result<tonic::Response<super::KillResponse>, tonic::Status>;
+        /// Lift ends the kills that it names. Reasons: LIFT_INCOMPLETE, KILL_EPOCH_MISMATCH, KILL_UNKNOWN, KILL_FINAL,
+        /// KILL_LIFTED, LIFT_STALE, STATION_FORBIDDEN, ALREADY_SIGNED, CHARTER_MISMATCH.
+        async fn lift(
+            &self,
+            request: tonic::Request<super::LiftRequest>,
+        ) -> std::result::Result<tonic::Response<super::LiftResponse>, tonic::Status>;
+        /// GetKills returns what is killed, each under its signature.
+        async fn get_kills(
+            &self,
+            request: tonic::Request<super::GetKillsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetKillsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchKills method.
+        type WatchKillsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchKillsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// WatchKills sends every kill in force and every lift that still matters, one heartbeat, then each kill and lift as it
+        /// comes, and heartbeats in between. Whoever hears no heartbeat does not know what is killed.
+        async fn watch_kills(
+            &self,
+            request: tonic::Request<super::WatchKillsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchKillsStream>, tonic::Status>;
+    }
+    /// KillService takes kills and lifts, and tells what has been killed.
+    #[derive(Debug)]
+    pub struct KillServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> KillServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for KillServiceServer<T>
+    where
+        T: KillService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/breakglass.v1.KillService/Kill" => {
+                    #[allow(non_camel_case_types)]
+                    struct KillSvc<T: KillService>(pub Arc<T>);
+                    impl<T: KillService> tonic::server::UnaryService<super::KillRequest>
+                    for KillSvc<T> {
+                        type Response = super::KillResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::KillRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KillService>::kill(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KillSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.KillService/Lift" => {
+                    #[allow(non_camel_case_types)]
+                    struct LiftSvc<T: KillService>(pub Arc<T>);
+                    impl<T: KillService> tonic::server::UnaryService<super::LiftRequest>
+                    for LiftSvc<T> {
+                        type Response = super::LiftResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LiftRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KillService>::lift(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LiftSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.KillService/GetKills" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetKillsSvc<T: KillService>(pub Arc<T>);
+                    impl<
+                        T: KillService,
+                    > tonic::server::UnaryService<super::GetKillsRequest>
+                    for GetKillsSvc<T> {
+                        type Response = super::GetKillsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetKillsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KillService>::get_kills(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetKillsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.KillService/WatchKills" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchKillsSvc<T: KillService>(pub Arc<T>);
+                    impl<
+                        T: KillService,
+                    > tonic::server::ServerStreamingService<super::WatchKillsRequest>
+                    for WatchKillsSvc<T> {
+                        type Response = super::WatchKillsResponse;
+                        type ResponseStream = T::WatchKillsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchKillsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KillService>::watch_kills(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchKillsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for KillServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "breakglass.v1.KillService";
+    impl<T> tonic::server::NamedService for KillServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

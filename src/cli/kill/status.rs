@@ -1,0 +1,43 @@
+//! `breakglass kill status`: what is killed, by whom and why.
+
+use anyhow::Result;
+
+use super::known::Known;
+use crate::{
+    cli::{Session, clock, daemon::Daemon, setup::Setup, view},
+    domain::charter::Charter,
+};
+
+/// Say what is killed, by whom, when and why
+///
+/// Every kill is verified by its signature, with your own charter.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  breakglass kill status
+  breakglass kill status --json | jq '.kills[].id'")]
+pub(crate) struct Args {}
+
+pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
+    let setup = Setup::load(session.config.as_deref())?;
+    let known = Known::ask(&setup.connect()?, &setup.charter, &[])?;
+    let document = view::kill::json(&known, &setup.charter);
+    session.out.result(&document, || view::kill::describe(&known, &setup.charter, clock::now()))
+}
+
+/// A warning to stand above whatever else is shown, and what it depends on besides the time; nothing, if nothing wider
+/// than one request is killed. Not to know is worth no failure.
+pub(in crate::cli) fn warning(daemon: &Daemon, charter: &Charter) -> Option<(String, String)> {
+    let known = Known::ask(daemon, charter, &[]).ok()?;
+    let banner = view::kill::banner(&known, charter, clock::now());
+    let ids: Vec<String> = known.kills.standing().map(|recorded| recorded.kill.id.to_string()).collect();
+    (!banner.is_empty()).then(|| (ids.join(" "), banner))
+}
+
+/// Says that warning.
+pub(in crate::cli) fn warn(daemon: &Daemon, setup: &Setup, session: &mut Session) -> Result<()> {
+    match warning(daemon, &setup.charter) {
+        Some((_, warning)) => session.out.say(warning),
+        None => Ok(()),
+    }
+}
