@@ -77,7 +77,13 @@ impl Daemon {
         Ok(Self { runtime, channel })
     }
 
-    fn call<T>(
+    /// The connection, for calls that one command alone makes.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Waits for an answer.
+    pub(super) fn call<T>(
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     ) -> Result<T, ClientError> {

@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, ffi::OsString, str::FromStr};
 use anyhow::Result;
 
 use super::exit::Problem;
-use crate::{domain::id::RequestId, jose::Digest};
+use crate::{
+    domain::id::{KillId, RequestId},
+    jose::Digest,
+};
 
 /// Fewest characters of an id that are taken for it.
 const MIN_PREFIX: usize = 6;
@@ -60,14 +63,22 @@ impl IdArg {
     }
 }
 
-/// Marks whole digests that begin with `-`, so that they are not read as options.
+/// Marks whole digests and ids of kills that begin with `-`, so that they are not read as options.
 pub(crate) fn shield(argument: OsString) -> OsString {
+    let is_id = |text: &str| {
+        // An id of a kill is short enough for an option to look like one.
+        text.parse::<Digest>().is_ok() || (!text.starts_with("--") && text.parse::<KillId>().is_ok())
+    };
     match argument.to_str() {
-        Some(text) if text.starts_with('-') && text.parse::<Digest>().is_ok() => {
-            format!("{MARK}{text}").into()
-        }
+        Some(text) if text.starts_with('-') && is_id(text) => format!("{MARK}{text}").into(),
         _ => argument,
     }
+}
+
+/// An id of a kill on the command line, shielded or not.
+pub(crate) fn parse_kill(text: &str) -> Result<KillId, String> {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    text.parse().map_err(|_| "an id of a kill has 22 characters of base64url".to_owned())
 }
 
 /// A digest on the command line, shielded or not.
@@ -108,6 +119,9 @@ mod tests {
         let shielded = shield(id.to_string().into());
         assert_eq!(shielded.to_str().unwrap().parse::<IdArg>().unwrap().whole(), Some(id));
         assert_eq!(shield("--json".into()), "--json");
+        assert_eq!(shield("-AAAAAAAAAAAAAAAAAAAAA".into()), "id:-AAAAAAAAAAAAAAAAAAAAA");
+        assert!(parse_kill("id:-AAAAAAAAAAAAAAAAAAAAA").is_ok());
+        assert_eq!(shield("--AAAAAAAAAAAAAAAAAAAA".into()), "--AAAAAAAAAAAAAAAAAAAA");
         assert_eq!(parse_digest(shielded.to_str().unwrap()), Ok(id.0));
     }
 }

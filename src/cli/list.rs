@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    Session, clock, readiness,
+    Session, clock, kill, readiness,
     review::{self, Reviewed},
     setup::Setup,
     text, view,
@@ -37,6 +37,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         if args.all { &[] } else { &[RequestState::Pending, RequestState::Authorized, RequestState::Issued] };
     let daemon = setup.connect()?;
     super::genesis::alarm(&daemon, session)?;
+    kill::warn(&daemon, &setup, session)?;
     let requests = daemon.list(states, args.mine)?;
     let now = clock::now();
     let listed: Vec<Value> = requests

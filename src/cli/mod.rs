@@ -24,6 +24,8 @@ mod id;
 mod judge;
 mod key;
 mod keyring;
+mod kill;
+mod lift;
 mod list;
 mod offline;
 mod output;
@@ -126,6 +128,12 @@ enum Command {
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
     Station(station::Args),
+    /// Stop one token, a request, a requester, a profile, a key, or everything
+    #[command(subcommand)]
+    Kill(kill::Command),
+    /// End kills, by quorum
+    #[command(subcommand)]
+    Lift(lift::Command),
     CheckIn(check_in::Args),
     Verify(verify::Args),
     /// Check, export and prove the audit log
@@ -191,6 +199,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
         Command::Station(args) => station::run(&args, session),
+        Command::Kill(command) => kill::run(command, session),
+        Command::Lift(command) => lift::run(command, session),
         Command::CheckIn(args) => check_in::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),

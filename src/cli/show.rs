@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{
     Session, clock,
     id::IdArg,
+    kill,
     review::{self, Reviewed},
     setup::Setup,
     view,
@@ -25,6 +26,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
     let daemon = setup.connect()?;
+    kill::warn(&daemon, &setup, session)?;
     let id = daemon.resolve(&args.id)?;
     let request = daemon.get(&id)?;
     if request.jws.is_empty() {

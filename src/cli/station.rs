@@ -18,7 +18,7 @@ use super::{
     daemon::{Daemon, state_name},
     device::{self, Custodian},
     exit::{self, Exit, Problem},
-    judge, list, readiness, report,
+    judge, kill, list, readiness, report,
     review::Reviewed,
     setup::Setup,
     text, view,
@@ -143,7 +143,9 @@ impl Station<'_> {
             let approvals = request.missing.as_ref().map_or(0, |missing| missing.approved_by.len());
             format!("{} {approvals}", request.request_id)
         };
-        let state: Vec<String> = pending.iter().map(state).collect();
+        let killed = kill::warning(&self.daemon, &self.setup.charter);
+        let state: Vec<String> =
+            pending.iter().map(state).chain(killed.iter().map(|(state, _)| state.clone())).collect();
         if self.shown.as_ref() == Some(&state) {
             return Ok(false);
         }
@@ -160,7 +162,8 @@ impl Station<'_> {
         } else {
             text::table(&view::request::HEAD, &rows)
         };
-        session.out.say(format!("\nStation {}\n{shown}Plug in your YubiKey.", self.args.id))?;
+        let warning = killed.map_or_else(String::new, |(_, warning)| format!("{warning}\n"));
+        session.out.say(format!("\n{warning}Station {}\n{shown}Plug in your YubiKey.", self.args.id))?;
         Ok(true)
     }
 

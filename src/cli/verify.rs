@@ -5,19 +5,23 @@ use std::{io::Read as _, path::PathBuf};
 use anyhow::{Context as _, Result};
 use zeroize::Zeroizing;
 
-use super::{Session, clock, exit::Problem, files, setup::Setup, view};
+use super::{Session, clock, exit::Problem, files, kill::known::Known, setup::Setup, text, view};
 use crate::domain::{
     id::Audience,
-    strict::{self, Seen, View},
+    strict::{self, Accepted, Killed, Seen, View},
 };
+
+/// Seconds after which what was just asked would be too old.
+const MAX_STALE: i64 = 10;
 
 /// More than any token has, in bytes.
 const MAX_INPUT: u64 = 16_384;
 
 /// Verify a token strictly: its quorum, its grant and all its claims, from the charter alone
 ///
-/// Asks nobody: neither the daemon nor its published keys are believed. Therefore no kill is known here either; a
-/// verifier in production uses a gate, which hears of kills. Exit code 4 and the reason if the token is rejected.
+/// Neither the daemon nor its published keys are believed. The daemon is asked for one thing only, if your configuration
+/// names one and it can be reached: what has been killed, each kill under its signature. A verifier in production uses a
+/// gate, which hears of kills by itself. Exit code 4 and the reason if the token is rejected.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,14 +55,33 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         allow_development: args.development || defaults.development,
         killed: None,
     };
-    let accepted = strict::verify(token.trim(), &view, &mut Seen::default())
-        .context("the token is rejected: give no access on it")?;
-    session.out.result(&view::token::json(&accepted), || {
-        format!(
-            "{}\nNot asked: whether it was killed. A gate asks; this command cannot know.",
-            view::token::describe(&accepted, &setup.charter, now)
-        )
+    let rejected = || "the token is rejected: give no access on it";
+    let accepted = strict::verify(token.trim(), &view, &mut Seen::default()).with_context(rejected)?;
+    let known = killed(&setup, &accepted, now);
+    if let Ok(known) = &known {
+        strict::verify(token.trim(), &View { killed: Some(known), ..view }, &mut Seen::default())
+            .with_context(rejected)?;
+    }
+    session.out.result(&view::token::json(&accepted, known.is_ok()), || {
+        let killed = match &known {
+            Ok(_) => "Not killed, as far as the daemon says now.".to_owned(),
+            Err(error) => {
+                format!("NOT KNOWN: whether it was killed ({}).", text::safe(&format!("{error:#}")))
+            }
+        };
+        format!("{}\n{killed}", view::token::describe(&accepted, &setup.charter, now))
     })
+}
+
+/// What the daemon says of kills that could concern this token, now.
+fn killed(setup: &Setup, accepted: &Accepted, now: i64) -> Result<Killed> {
+    let known = Known::ask(&setup.connect()?, &setup.charter, &[accepted.claims.jti])?;
+    if let Some(why) = known.unverified.first() {
+        let message =
+            format!("the daemon shows what your charter does not bear out, {why}: breakglass charter pull");
+        return Err(Problem::unverified("KILL_UNVERIFIED", message).into());
+    }
+    Ok(Killed { as_of: now, max_stale: MAX_STALE, kills: known.kills })
 }
 
 fn read(args: &Args) -> Result<Zeroizing<String>> {

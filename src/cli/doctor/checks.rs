@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cli::{genesis, setup::Setup, text},
+    cli::{daemon::Daemon, genesis, kill::known::Known, setup::Setup, text, view},
     domain::{
         charter::{Charter, KeyKind},
         time::SKEW,
@@ -132,7 +132,9 @@ pub(super) fn state_dir(path: &Path) -> Option<Check> {
 
 /// The daemon: reachable, itself, and of one mind with us.
 pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
-    let said = setup.connect().and_then(|daemon| Ok(daemon.describe()?));
+    let daemon = setup.connect();
+    let killed = daemon.as_ref().ok().map(|daemon| kills(daemon, setup, now));
+    let said = daemon.and_then(|daemon| Ok(daemon.describe()?));
     match said {
         Err(error) => vec![Check::fail(
             "daemon",
@@ -154,6 +156,7 @@ pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
                 same_charter(setup, &said),
                 clock(&said, now),
             ];
+            checks.extend(killed);
             if !said.latched.is_empty() {
                 checks.push(Check::fail(
                     "latch",
@@ -163,6 +166,26 @@ pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
             }
             checks
         }
+    }
+}
+
+/// What is killed, wider than one request.
+fn kills(daemon: &Daemon, setup: &Setup, now: i64) -> Check {
+    match Known::ask(daemon, &setup.charter, &[]) {
+        Err(error) => Check::fail(
+            "kills",
+            text::safe(&format!("{error:#}")),
+            "a daemon of this version says what is killed",
+        ),
+        Ok(known) => match view::kill::banner(&known, &setup.charter, now) {
+            nothing if nothing.is_empty() => Check::ok("kills", format!("none; kill epoch {}", known.epoch)),
+            banner if known.unverified.is_empty() && known.unrecorded.is_empty() => {
+                Check::warn("kills", banner, "a quorum ends it: breakglass lift create")
+            }
+            banner => {
+                Check::fail("kills", banner, "look at the daemon's disk, and run breakglass charter pull")
+            }
+        },
     }
 }
 

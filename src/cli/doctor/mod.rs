@@ -44,6 +44,8 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
             checks.extend(checks::devices(None, now));
         }
     }
+    // Nobody should have to look for this.
+    checks.sort_by_key(|check| check.name != "kills" || check.health == Health::Ok);
     let failed = checks.iter().filter(|check| check.health == Health::Fail).count();
     let result = json!({ "healthy": failed == 0, "checks": checks, "custody": custody::json() });
     session.out.result(&result, || format!("{}\n{}", describe(&checks), custody::describe()))?;

@@ -36,10 +36,10 @@ pub(crate) fn describe(accepted: &Accepted, rules: &Rules, now: i64) -> String {
 }
 
 /// For programs.
-pub(crate) fn json(accepted: &Accepted) -> Value {
+pub(crate) fn json(accepted: &Accepted, kills_known: bool) -> Value {
     json!({
         "valid": true,
-        "killed": "unknown",
+        "killed": if kills_known { "no" } else { "unknown" },
         "approvers": accepted.approvers,
         "claims": accepted.claims,
     })

@@ -20,6 +20,7 @@ fn a_day_at_work() {
         super::ceremony::it_has_a_transcript(&world);
         super::offline::a_custodian_without_a_network(&world);
         super::readiness::custodians_check_in(&world, stack);
+        super::kill::something_is_wrong(&world, stack);
         the_log_as_lines(&world);
         let log = world.stop_and_read();
         assert!(!log.contains(&token) && !log.contains("123456"), "neither token nor PIN is in the log");
@@ -37,7 +38,7 @@ fn a_token_and_who_may_have_it(world: &World) -> String {
     fs::write(world.path("token"), &token).unwrap();
     let accepted = world.json(&["verify", "token", "--aud", "postgres-prod", "--development"]).json();
     assert_eq!(accepted["approvers"], json!(["alice", "bob"]));
-    assert_eq!(accepted["killed"], "unknown");
+    assert_eq!(accepted["killed"], "no");
 
     // A verifier that was told nothing accepts nothing.
     let bare = fs::read_to_string(world.path("client.toml")).unwrap();
@@ -137,7 +138,7 @@ fn the_log_as_lines(world: &World) {
     let exported = world.json(&["audit", "export", "copy"]).json();
     let verified = world.json(&["audit", "verify", "copy"]).json();
     assert_eq!(verified["root"], exported["root"]);
-    assert_eq!(verified["events"]["request_filed"], 7);
+    assert_eq!(verified["events"]["request_filed"], 9);
     let size = exported["entries"].as_u64().unwrap();
     let charter = (0..size).find(|index| {
         let proof = world.json(&["audit", "prove", &index.to_string()]).json();

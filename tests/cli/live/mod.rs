@@ -8,6 +8,7 @@
 
 mod ceremony;
 mod day;
+mod kill;
 mod lost;
 mod night;
 mod offline;
