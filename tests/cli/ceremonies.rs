@@ -15,11 +15,12 @@ use serde_json::Value;
 struct Room {
     dir: tempfile::TempDir,
     ceremony: &'static str,
+    options: &'static [&'static str],
 }
 
 impl Room {
     fn new(ceremony: &'static str) -> Self {
-        Self { dir: testkit::temp_dir(), ceremony }
+        Self { dir: testkit::temp_dir(), ceremony, options: &[] }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -35,6 +36,7 @@ impl Room {
         command
             .args(["--rehearse", "--dir"])
             .arg(self.path(""))
+            .args(self.options)
             .env("PATH", format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap()))
             .env_remove("BREAKGLASS_CONFIG")
             .stdin(Stdio::null())
@@ -205,4 +207,70 @@ fn every_change_is_rehearsed() {
         let transcript = room.transcript();
         assert_eq!((&transcript["ceremony"], &transcript["present"]), (&ceremony.into(), &present.into()));
     }
+}
+
+/// Rehearses one of the ways out; what it said, and what the daemon wrote meanwhile.
+fn recovered(options: &'static [&'static str], present: &[&str], says: &[&str]) -> (String, String) {
+    let room = Room { options, ..Room::new("recover") };
+    let said = room.hold();
+    for part in says.iter().chain(&["This is a rehearsal", "The log is right"]) {
+        assert!(said.contains(part), "{options:?}: {part} is missing:\n{said}");
+    }
+    let transcript = room.transcript();
+    assert_eq!((&transcript["ceremony"], &transcript["present"]), (&"recover".into(), &present.into()));
+    (said, fs::read_to_string(room.path("stage/log/breakglassd")).unwrap())
+}
+
+#[test]
+fn few_custodians_lost_are_replaced_by_those_who_are_left() {
+    let (said, log) = recovered(
+        &["--lost", "few"],
+        &["alice", "bob", "erin"],
+        &["removes carol", "2 charter_adopted", "2 transcript_recorded"],
+    );
+    assert!(!said.contains("RECOVERY"), "governance needs no recovery:\n{said}");
+    assert!(!log.contains("ALARM"), "nothing to be alarmed about:\n{log}");
+}
+
+#[test]
+fn many_custodians_lost_are_replaced_by_sealed_devices() {
+    let (_, log) = recovered(
+        &["--lost", "many"],
+        &["erin", "frank", "sam", "sid"],
+        &["WEAKER  IS A RECOVERY", "removes bob", "adds frank", "2 charter_adopted"],
+    );
+    assert!(log.contains("ALARM: recovery custodians have replaced the custodians"), "{log}");
+}
+
+#[test]
+fn below_any_quorum_a_new_genesis_is_announced_and_cancelled() {
+    let (_, log) = recovered(
+        &["--lost", "all"],
+        &["alice", "erin", "frank"],
+        &[
+            "BEGINS ANEW",
+            "ALARM: alice has announced a new chain",
+            "0 of 7 days",
+            "Cancelled: this chain goes on",
+            "1 charter_adopted",
+            "1 genesis_announced",
+            "1 genesis_cancelled",
+        ],
+    );
+    assert!(log.contains("ALARM: a new chain is announced in place of this one"), "{log}");
+}
+
+#[test]
+fn a_recovery_goes_on_after_being_killed_at_any_point() {
+    let room = Room::new("recover");
+    let (said, transcript) = kill_and_go_on(&room, 6);
+    for part in ["2 charter_adopted", "2 transcript_recorded"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert_eq!(transcript["present"], serde_json::json!(["erin", "frank", "sam", "sid"]));
+    assert_eq!(charter_of(&transcript, "is written down"), charter_of(&transcript, "puts the new version"));
+    let signed = fs::read(room.path("charter.next.signed.json")).unwrap();
+    let jws: Value = serde_json::from_slice(&signed).unwrap();
+    let payload = breakglass::jose::b64::decode(jws["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap()["by_recovery"], true);
 }
