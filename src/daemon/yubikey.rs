@@ -168,6 +168,19 @@ impl SigningDevice for YubikeyDevice {
         Ok(HealthReport { kid: *kid, latency, initialisations: 1 })
     }
 
+    fn destroy(&self, kid: &Digest) -> Result<bool, HsmError> {
+        match self.known_key(kid) {
+            // Its PIV application overwrites keys, or is reset as a whole: both are a person's decision.
+            Ok(_) => {
+                let what =
+                    "the destruction of a key: reset its PIV application with ykman, or plug in another";
+                Err(HsmError::Unsupported { device: self.description.name.clone(), what })
+            }
+            Err(HsmError::KeyNotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn describe(&self) -> &DeviceDescription {
         &self.description
     }

@@ -58,6 +58,13 @@ pub enum Command {
         /// Version of the program.
         version: String,
     },
+    /// No signing device holds this issuing key any more.
+    KeyDestroyed {
+        /// Which key.
+        kid: Digest,
+        /// Whether it was there until now.
+        found: bool,
+    },
     /// File a request.
     File(Box<SignedGrant>),
     /// Approve or deny.

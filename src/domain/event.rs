@@ -175,6 +175,13 @@ pub enum Event {
         /// Version of the program.
         version: String,
     },
+    /// An issuing key that the charter calls destroyed or compromised is in no signing device any more.
+    IssuingKeyDestroyed {
+        /// Which key.
+        kid: Digest,
+        /// Whether it was there until now; if not, it had gone before, or never was there.
+        found: bool,
+    },
     /// A request was filed.
     RequestFiled {
         /// The grant under its requester's signature.
@@ -336,6 +343,7 @@ impl Event {
             | Self::GenesisAlarmed { .. }
             | Self::GenesisReplaced { .. }
             | Self::DaemonStarted { .. }
+            | Self::IssuingKeyDestroyed { .. }
             | Self::RequestDenied { .. }
             | Self::RequestLapsed { .. }
             | Self::RequestSuperseded { .. }

@@ -103,6 +103,9 @@ impl State {
             | Event::DaemonStarted { .. }
             | Event::AttemptsRefused { .. }
             | Event::SnapshotTaken { .. } => Ok(()),
+            Event::IssuingKeyDestroyed { kid, .. } => {
+                self.destroyed.insert(*kid).then_some(()).ok_or("that key was destroyed before")
+            }
             Event::RequestFiled { request } => self.file(request, grant, at),
             Event::ApprovalRecorded { request_id, signature } => {
                 self.step(request_id, |request| request.approved(signature.clone()))

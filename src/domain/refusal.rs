@@ -235,6 +235,9 @@ pub enum Refusal {
     /// The reason that a daemon gives for a failure is not true.
     #[error("the issuance has not failed for that reason")]
     FailureUnfounded,
+    /// No charter has ended this key, or its destruction is recorded already.
+    #[error("the charter does not have the issuing key {0} destroyed, or that is done")]
+    KeyNotToDestroy(crate::jose::Digest),
     /// A snapshot of entries that do not exist.
     #[error("the snapshot claims {size} entries, but the log has {log}")]
     SnapshotAhead {
@@ -314,6 +317,7 @@ impl Refusal {
             Self::RedemptionUsed => "REDEMPTION_USED",
             Self::TooManyEnded { .. } => "TOO_MANY_ENDED",
             Self::FailureUnfounded => "FAILURE_UNFOUNDED",
+            Self::KeyNotToDestroy(_) => "KEY_NOT_TO_DESTROY",
             Self::SnapshotAhead { .. } => "SNAPSHOT_AHEAD",
             Self::AnotherInstance => "ANOTHER_INSTANCE",
             Self::Clock { .. } => "CLOCK_REFUSED",
@@ -373,6 +377,7 @@ impl Refusal {
             | Self::DeadlinePassed
             | Self::FailureUnfounded
             | Self::CanaryNotDue { .. }
+            | Self::KeyNotToDestroy(_)
             | Self::SnapshotAhead { .. }
             | Self::AnotherInstance
             | Self::Clock { .. } => Fault::State,

@@ -2,7 +2,10 @@
 //!
 //! Invariants: equal logs give equal states, byte for byte when serialised; nothing here is the truth, the log is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +47,8 @@ pub struct State {
     pub(super) transcripts: BTreeMap<Digest, i64>,
     /// When each device was last seen.
     pub(super) sightings: Sightings,
+    /// Issuing keys that are in no signing device any more, because a charter has ended them.
+    pub(super) destroyed: BTreeSet<Digest>,
     /// What has been killed.
     pub(super) kills: Kills,
     /// By the issuing key and the verifier.
@@ -67,6 +72,8 @@ pub struct Adopted {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    destroyed: BTreeSet<Digest>,
     size: u64,
     last: Timestamp,
     charter: Option<StoredCharter>,
@@ -104,6 +111,7 @@ impl From<State> for Stored {
             transcripts: state.transcripts.into_iter().collect(),
             canaries: state.canaries.into_values().collect(),
             sightings: state.sightings,
+            destroyed: state.destroyed,
             kills: state.kills,
             replacement: state.replacement,
         }
@@ -138,6 +146,7 @@ impl TryFrom<Stored> for State {
                 .map(|canary| ((canary.kid, canary.verifier.clone()), canary))
                 .collect(),
             sightings: stored.sightings,
+            destroyed: stored.destroyed,
             kills: stored.kills,
             replacement: stored.replacement,
         })
@@ -225,6 +234,18 @@ impl State {
     #[must_use]
     pub fn replacement(&self) -> &Replacement {
         &self.replacement
+    }
+
+    /// Issuing keys that a version of the charter has ended, and that may still be in the HSM.
+    pub fn keys_to_destroy(&self) -> impl Iterator<Item = Digest> {
+        let ended = self.charter().into_iter().flat_map(|charter| charter.lineage().ended());
+        ended.filter(|kid| !self.destroyed.contains(kid))
+    }
+
+    /// Whether an issuing key was destroyed, by the log.
+    #[must_use]
+    pub fn is_destroyed(&self, kid: &Digest) -> bool {
+        self.destroyed.contains(kid)
     }
 
     /// A live request.

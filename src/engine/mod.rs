@@ -12,6 +12,7 @@ mod alarm;
 mod canary;
 mod charters;
 mod clock;
+mod destroy;
 mod error;
 mod genesis;
 mod initialise;
@@ -135,6 +136,7 @@ struct Shared {
     /// Woken by each new charter.
     adopted: tokio::sync::Notify,
     setbacks: setback::Setbacks,
+    undestroyed: destroy::Undestroyed,
 }
 
 impl std::fmt::Debug for Engine {

@@ -301,6 +301,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::GenesisCancelled { .. }
         | Event::GenesisReplaced { .. }
         | Event::TranscriptRecorded { .. }
+        | Event::IssuingKeyDestroyed { .. }
         | Event::CheckedIn { .. }
         | Event::CanaryAuthorized { .. }
         | Event::CanaryIssued { .. }

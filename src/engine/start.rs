@@ -74,6 +74,7 @@ pub struct Running {
     issuer: JoinHandle<()>,
     timer: JoinHandle<()>,
     canaries: Option<JoinHandle<()>>,
+    destroyer: JoinHandle<()>,
 }
 
 impl Running {
@@ -117,6 +118,7 @@ impl Running {
             latch: Latch::default(),
             adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
+            undestroyed: super::destroy::Undestroyed::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
         let (issuer, todo) = issue::Issuer::new(&engine);
@@ -138,6 +140,7 @@ impl Running {
             canaries: options
                 .canary_key
                 .map(|seal| tokio::spawn(canary::tend(engine.clone(), seal, stop.subscribe()))),
+            destroyer: tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe())),
             timer: tokio::spawn(timer(
                 engine.clone(),
                 stop.subscribe(),
@@ -166,6 +169,8 @@ impl Running {
         let _ = self.queue.await;
         // The queue is gone, and with it the issuer's work; what is being signed has nowhere to be recorded.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.issuer).await;
+        // A device that hangs is not waited for: what was not recorded is done again at the next start.
+        self.destroyer.abort();
     }
 }
 

@@ -98,6 +98,36 @@ impl Pkcs11Token {
         Ok(())
     }
 
+    /// Destroys a key if it is there, and says whether it was. That nothing is there is believed only of a module that has
+    /// read everything anew: while another process uses the token, one can lose sight of objects (measured on `SoftHSM`).
+    pub(crate) fn destroy_for_ever(&self, kid: &Digest) -> Result<bool, HsmError> {
+        let found = match self.destroy_key(kid) {
+            Ok(()) => true,
+            Err(HsmError::KeyNotFound { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if !found {
+            self.restart_module()?;
+        }
+        let is_there = self.run_alone("C_FindObjects", Remedy::Module, |open| {
+            open.still_there()?;
+            Ok(public_objects(open.session)?.iter().any(|object| object.key.thumbprint() == *kid))
+        })?;
+        if is_there {
+            let source = "the key is still there".into();
+            return Err(HsmError::Fault { device: self.name(), action: "C_DestroyObject", source });
+        }
+        Ok(found)
+    }
+
+    fn restart_module(&self) -> Result<(), HsmError> {
+        self.module.restart(&mut self.module.enter_alone()).map_err(|source| HsmError::Fault {
+            device: self.name(),
+            action: "C_Initialize",
+            source: source.into(),
+        })
+    }
+
     fn generate(
         &self,
         algorithm: TokenAlg,
@@ -146,11 +176,7 @@ impl Pkcs11Token {
         id: &KeyId,
     ) -> Result<(IssuingPublicKey, AttributeReport), HsmError> {
         self.run_alone("C_GenerateKeyPair", Remedy::None, |open| generate_once(open, algorithm, name, id))?;
-        self.module.restart(&mut self.module.enter_alone()).map_err(|source| HsmError::Fault {
-            device: self.name(),
-            action: "C_Initialize",
-            source: source.into(),
-        })?;
+        self.restart_module()?;
         self.run_alone("C_FindObjects", Remedy::Session, |open| check(open, algorithm, id))
     }
 

@@ -79,6 +79,13 @@ pub trait SigningDevice: Send + Sync + 'static {
     /// As [`SigningDevice::sign`], and [`HsmError::CanaryFailed`].
     fn health(&self, kid: &Digest, alg: TokenAlg) -> Result<HealthReport, HsmError>;
 
+    /// Destroys a key for ever, and looks whether it is gone; whether it was there until now.
+    ///
+    /// # Errors
+    /// [`HsmError::Unsupported`] if the device has the key and cannot destroy it, or as [`SigningDevice::sign`] except for
+    /// [`HsmError::KeyNotFound`]: a key that is not there is an answer.
+    fn destroy(&self, kid: &Digest) -> Result<bool, HsmError>;
+
     /// What the device is and can do, read when it was opened.
     fn describe(&self) -> &DeviceDescription;
 }

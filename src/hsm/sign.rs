@@ -113,6 +113,10 @@ impl SigningDevice for Pkcs11Token {
         Ok(HealthReport { kid: *kid, latency, initialisations })
     }
 
+    fn destroy(&self, kid: &Digest) -> Result<bool, HsmError> {
+        self.destroy_for_ever(kid)
+    }
+
     fn describe(&self) -> &DeviceDescription {
         &self.description
     }

@@ -162,6 +162,7 @@ async fn metrics(shared: &Shared) -> Response {
             moment.charter_expires = charter.document().expires_at;
             moment.recovered = charter.document().by_recovery;
             let due = state.sightings().watched(charter, now).iter().filter(|key| key.is_due(now)).count();
+            moment.keys_to_destroy = state.keys_to_destroy().count().try_into().unwrap_or(u64::MAX);
             moment.keys_due = u32::try_from(due).unwrap_or(u32::MAX);
         }
         moment.announced = state.replacement().announced().len() as u64;

@@ -111,6 +111,8 @@ pub struct Moment {
     pub announced: u64,
     /// Whether another chain has taken this one's place.
     pub ended: bool,
+    /// Issuing keys that a charter has ended and that may still be in the HSM.
+    pub keys_to_destroy: u64,
 }
 
 /// All counters and gauges. Share it in an `Arc`; every method takes `&self` and is cheap.
@@ -133,6 +135,7 @@ pub struct Metrics {
     keys_due: Gauge,
     announced: Gauge<u64, AtomicU64>,
     ended: Gauge,
+    keys_to_destroy: Gauge<u64, AtomicU64>,
     healthy: Family<DeviceLabels, Gauge>,
     canary_seconds: Family<DeviceLabels, Gauge<f64, AtomicU64>>,
     canaries: Arc<RwLock<[Canary; 2]>>,
@@ -158,6 +161,7 @@ impl Default for Metrics {
             keys_due: Gauge::default(),
             announced: Gauge::default(),
             ended: Gauge::default(),
+            keys_to_destroy: Gauge::default(),
             healthy: Family::default(),
             canary_seconds: Family::default(),
             canaries: Arc::default(),
@@ -234,6 +238,11 @@ impl Metrics {
         );
         registry.register("chain_ended", "1 if another chain has taken this one's place", self.ended.clone());
         registry.register(
+            "issuing_keys_to_destroy",
+            "Issuing keys that a charter has ended and that may still be in the HSM",
+            self.keys_to_destroy.clone(),
+        );
+        registry.register(
             "device_healthy",
             "1 if the last canary signature of the device was made and verified",
             self.healthy.clone(),
@@ -309,6 +318,7 @@ impl Metrics {
         self.keys_due.set(i64::from(moment.keys_due));
         self.announced.set(moment.announced);
         self.ended.set(i64::from(moment.ended));
+        self.keys_to_destroy.set(moment.keys_to_destroy);
     }
 
     /// Everything, in the text format of [`CONTENT_TYPE`].

@@ -217,7 +217,8 @@ fn an_issuing_key_lives_in_one_direction() {
     // Rows: from; columns: to, in this order.
     let allowed = [
         [true, true, false, false, true, true],
-        [false, true, true, true, true, true],
+        // A key that signs is deactivated first: what it signed last has to expire.
+        [false, true, true, true, true, false],
         [false, true, true, true, true, true],
         [false, false, false, true, true, true],
         [false, false, false, false, true, true],
@@ -244,6 +245,53 @@ fn an_issuing_key_lives_in_one_direction() {
             }
         }
     }
+}
+
+/// Destroyed is what nobody needs any more; what must not be believed is compromised, and that at once.
+#[test]
+fn an_issuing_key_is_destroyed_once_its_last_token_has_expired() {
+    let first = charter();
+    let longest = 900;
+    let follow = |before: &Charter, state: &str, at: i64| {
+        let mut document = patch(next(before), json!({"issued_at": at}));
+        document["issuing_keys"][0]["profiles"] = json!([]);
+        document["issuing_keys"][0]["state"] = json!(state);
+        let other = json!({"key": key("hsm/2").jwk(), "profiles": ["careful", "db-read", "db-write"], "state": "active"});
+        document["issuing_keys"].as_array_mut().unwrap().truncate(3);
+        document["issuing_keys"].as_array_mut().unwrap().push(other);
+        before.successor(sign(&document, &[("alice/1", at), ("bob/1", at + 7)]), at + 7)
+    };
+    let error = follow(&first, "destroyed", NOW).unwrap_err();
+    assert!(error.to_string().contains("it signs now: deactivate it first"), "{error}");
+    for resting in ["deactivated", "suspended"] {
+        let second = follow(&first, resting, NOW).unwrap();
+        let kid = key("hsm/1").kid();
+        assert_eq!(second.lineage().expires(&kid), Some(NOW + 7 + longest), "from the completing signature");
+        for (at, allowed) in [(NOW + 8, false), (NOW + 6 + longest, false), (NOW + 7 + longest, true)] {
+            let followed = follow(&second, "destroyed", at);
+            assert_eq!(followed.is_ok(), allowed, "{resting}, {at}: {followed:?}");
+            if let Err(error) = followed {
+                assert_eq!(error.reason(), "CHARTER_KEY_LIFE");
+            }
+        }
+        // It is not forgotten in between, nor by leaving the key out.
+        let third = follow(&second, resting, NOW + 100).unwrap();
+        assert!(follow(&third, "destroyed", NOW + 6 + longest).is_err());
+        let fourth = follow(&follow(&third, "compromised", NOW + 200).unwrap(), "destroyed", NOW + 300);
+        assert!(fourth.is_ok(), "of a compromised key nothing is accepted");
+        let ended = fourth.unwrap();
+        for back in ["active", "pre-active", "deactivated", "suspended"] {
+            assert_eq!(follow(&ended, back, NOW + 400).unwrap_err().reason(), "CHARTER_KEY_LIFE", "{back}");
+        }
+    }
+    // One that signs again has not signed its last token.
+    let again = {
+        let mut document = next(&follow(&first, "suspended", NOW).unwrap());
+        document["issuing_keys"][0]["state"] = json!("active");
+        document["issuing_keys"][0]["profiles"] = json!(["db-read"]);
+        follow(&first, "suspended", NOW).unwrap().successor(by(&document, &["alice/1", "bob/1"]), NOW + 7)
+    };
+    assert_eq!(again.unwrap().lineage().expires(&key("hsm/1").kid()), None);
 }
 
 #[test]

@@ -247,12 +247,11 @@ fn verified(charter: &Charter, jwt: &str, now: i64) -> Result<(), Rejection> {
 type Change = fn(&mut Value);
 
 /// What a new charter may change, and whether it leaves alone what alice and bob approved for erin.
-const CHANGES: [(&str, bool, Change); 14] = [
+const CHANGES: [(&str, bool, Change); 13] = [
     ("nothing", true, |_| ()),
     ("key deactivated", true, |document| document["issuing_keys"][0]["state"] = json!("deactivated")),
     ("key compromised", false, |document| document["issuing_keys"][0]["state"] = json!("compromised")),
     ("key suspended", false, |document| document["issuing_keys"][0]["state"] = json!("suspended")),
-    ("key destroyed", false, |document| document["issuing_keys"][0]["state"] = json!("destroyed")),
     ("key not listed", false, |document| remove(&mut document["issuing_keys"], 0)),
     ("a custodian is no more", false, |document| {
         remove(&mut document["persons"], 1);

@@ -46,6 +46,9 @@ fn a_request_two_approvals_and_one_jwt_that_a_strict_verifier_accepts() {
     assert_eq!(kit::bytes(&serde_json::to_value(accepted.grant).unwrap()), wish.payload);
 
     let entries = client.entries().unwrap();
+    // A key of the past that the HSM never had is recorded as gone, whenever the daemon comes to it.
+    let kinds: Vec<String> =
+        kinds(&entries).into_iter().filter(|kind| kind != "issuing_key_destroyed").collect();
     let expected = [
         "charter_adopted",
         "daemon_started",
@@ -57,7 +60,7 @@ fn a_request_two_approvals_and_one_jwt_that_a_strict_verifier_accepts() {
         "token_released",
         "token_released",
     ];
-    assert_eq!(kinds(&entries), expected);
+    assert_eq!(kinds, expected);
     let index = usize::try_from(claims.breakglass.log.index).unwrap();
     let authorized = Entry::parse(&entries[index]).unwrap().event;
     assert!(matches!(authorized, Event::IssuanceAuthorized { request_id, .. } if request_id == wish.id()));

@@ -30,6 +30,7 @@ mod kill;
 mod kit;
 mod refusals;
 mod replay;
+mod rotation;
 mod secrets;
 mod setup;
 mod succession;

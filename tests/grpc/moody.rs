@@ -79,6 +79,10 @@ impl SigningDevice for Moody {
         self.token.health(kid, alg)
     }
 
+    fn destroy(&self, kid: &Digest) -> Result<bool, HsmError> {
+        self.token.destroy(kid)
+    }
+
     fn describe(&self) -> &DeviceDescription {
         self.token.describe()
     }

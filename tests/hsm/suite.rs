@@ -233,10 +233,15 @@ pub fn destroys_a_key(device: &mut dyn Device) {
     let doomed = fresh_key(device, &token, "doomed").public_key;
     let kept = device.many_keys().then(|| fresh_key(device, &token, "kept").public_key);
     sign_and_verify(&token, &doomed, b"still there");
-    token.destroy_key(&doomed.thumbprint()).unwrap();
+    assert!(token.destroy(&doomed.thumbprint()).unwrap());
     let error = token.sign(&doomed.thumbprint(), doomed.alg(), &[1; 32]).unwrap_err();
     assert_eq!(error.reason(), "HSM_KEY_NOT_FOUND");
     assert_eq!(token.destroy_key(&doomed.thumbprint()).unwrap_err().reason(), "HSM_KEY_NOT_FOUND");
+    if device.many_keys() {
+        // That it is not there is an answer.
+        assert!(!token.destroy(&doomed.thumbprint()).unwrap());
+        assert!(!token.destroy(&Digest::of(b"no such key")).unwrap());
+    }
     let inventory = token.inventory(&[]).unwrap();
     assert_eq!((inventory.keys.len(), inventory.quarantined), (usize::from(kept.is_some()), vec![]));
     if let Some(kept) = kept {

@@ -73,6 +73,13 @@ impl SigningDevice for Soft {
         Ok(HealthReport { kid: *kid, latency: Duration::from_millis(3), initialisations: 1 })
     }
 
+    fn destroy(&self, _: &Digest) -> Result<bool, HsmError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(HsmError::Unsupported { device: "software".into(), what: "the destruction of keys" });
+        }
+        Ok(false)
+    }
+
     fn describe(&self) -> &DeviceDescription {
         &self.description
     }

@@ -120,6 +120,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "issuance_failures",
         "issuance_seconds",
         "issuances",
+        "issuing_keys_to_destroy",
         "latched",
         "log_size",
         "recovery_proposals",

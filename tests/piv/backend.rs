@@ -61,6 +61,8 @@ fn signs_with_the_one_key_and_without_a_touch() {
                 assert_eq!(device.sign(&kid, other, message).unwrap_err().reason(), "HSM_UNSUPPORTED");
             }
             assert_eq!(device.health(&kid, TokenAlg::Es256).unwrap().kid, kid);
+            assert_eq!(device.destroy(&kid).unwrap_err().reason(), "HSM_UNSUPPORTED", "a person does that");
+            assert!(!device.destroy(&Digest::of(b"another key")).unwrap());
             let described = device.describe();
             assert_eq!(
                 (described.backend, described.serial.as_str()),

@@ -256,6 +256,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::GenesisCancelled { .. } => "genesis_cancelled",
         Event::GenesisReplaced { .. } => "genesis_replaced",
         Event::TranscriptRecorded { .. } => "transcript_recorded",
+        Event::IssuingKeyDestroyed { .. } => "issuing_key_destroyed",
         Event::CheckedIn { .. } => "checked_in",
         Event::KillRecorded { .. } => "kill_recorded",
         Event::LiftRecorded { .. } => "lift_recorded",

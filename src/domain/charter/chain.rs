@@ -175,6 +175,7 @@ impl Charter {
 
     pub(super) fn followed_by(&self, rules: Rules, statement: GeneralJws, effective_from: i64) -> Self {
         let mut lineage = self.lineage.clone();
+        lineage.retire(&self.rules, &rules, effective_from);
         lineage.extend(&rules);
         let mut earlier = self.earlier.clone();
         earlier.push(Arc::new(Self { earlier: Vec::new(), lineage: Lineage::default(), ..self.clone() }));

@@ -2,9 +2,10 @@
 //!
 //! Invariants: a key belongs to one principal for ever, whether or not every version in between names it; an issuing key
 //! goes through its life in one direction, and what is compromised or destroyed never comes back (NIST SP 800-57 part 1,
-//! section 7). A device may pass to another person with a new key; the difference between the versions says so.
+//! section 7). A key is destroyed only once its last token has expired, or as compromised, when none is believed any more.
+//! A device may pass to another person with a new key; the difference between the versions says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct Lineage {
     serials: BTreeMap<u32, PersonId>,
     /// The last state of each issuing key.
     issuing: BTreeMap<Digest, KeyState>,
+    /// When the last token of an issuing key that has signed and does so no more expires, Unix seconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    expires: BTreeMap<Digest, i64>,
     /// The algorithm of each issuing key whose thumbprint does not decide it: one key has one for ever (RFC 8725, 3.1).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rsa: BTreeMap<Digest, TokenAlg>,
@@ -75,10 +79,11 @@ impl Lineage {
                 )));
             }
         }
-        next.document().issuing_keys.iter().try_for_each(|key| self.check_issuing(key))
+        let document = next.document();
+        document.issuing_keys.iter().try_for_each(|key| self.check_issuing(key, document.issued_at))
     }
 
-    fn check_issuing(&self, key: &IssuingKey) -> Result<(), CharterError> {
+    fn check_issuing(&self, key: &IssuingKey, issued_at: i64) -> Result<(), CharterError> {
         let kid = key.key.thumbprint();
         if let Some(owner) = self.keys.get(&kid) {
             return Err(CharterError::KeyMoved(format!(
@@ -88,6 +93,9 @@ impl Lineage {
         if let Some(alg) = self.rsa.get(&kid).filter(|alg| **alg != key.key.alg()) {
             let why = format!("it signs {alg} and cannot sign {}; make a new one", key.key.alg());
             return Err(CharterError::KeyLife { kid, why });
+        }
+        if key.state == KeyState::Destroyed {
+            self.check_destroyed(kid, issued_at)?;
         }
         match self.issuing.get(&kid) {
             Some(last) if !may_become(*last, key.state) => Err(CharterError::KeyLife {
@@ -100,6 +108,46 @@ impl Lineage {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// What a key has signed is not ended by the way: it has expired, or the key is compromised.
+    fn check_destroyed(&self, kid: Digest, issued_at: i64) -> Result<(), CharterError> {
+        let refuse = |why| Err(CharterError::KeyLife { kid, why });
+        match (self.issuing.get(&kid), self.expires.get(&kid)) {
+            (Some(KeyState::Compromised | KeyState::Destroyed), _) => Ok(()),
+            (_, Some(expires)) if *expires > issued_at => refuse(format!(
+                "its last token expires at {expires} (Unix seconds), and this version was issued before that: destroy it later, or mark it compromised"
+            )),
+            (Some(KeyState::Active), None) => {
+                refuse("it signs now: deactivate it first, or mark it compromised".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keys that a version has ended for ever.
+    pub fn ended(&self) -> impl Iterator<Item = Digest> {
+        let ended = |state: &KeyState| matches!(state, KeyState::Compromised | KeyState::Destroyed);
+        self.issuing.iter().filter(move |(_, state)| ended(state)).map(|(kid, _)| *kid)
+    }
+
+    /// When the last token of a key that signs no more expires, Unix seconds.
+    #[must_use]
+    pub fn expires(&self, kid: &Digest) -> Option<i64> {
+        self.expires.get(kid).copied()
+    }
+
+    /// Notes when the last token expires of keys that sign under one version and not under the next, which is in force
+    /// from `at` on.
+    pub(super) fn retire(&mut self, before: &Rules, next: &Rules, at: i64) {
+        let active = |rules: &Rules| -> BTreeSet<Digest> {
+            let keys = rules.document().issuing_keys.iter();
+            keys.filter(|key| key.state == KeyState::Active).map(|key| key.key.thumbprint()).collect()
+        };
+        let (old, new) = (active(before), active(next));
+        let longest = before.document().profiles.iter().map(|profile| profile.max_ttl).max().unwrap_or(0);
+        self.expires.extend(old.difference(&new).map(|kid| (*kid, at.saturating_add(i64::from(longest)))));
+        self.expires.retain(|kid, _| !new.contains(kid));
     }
 
     /// Takes in a version that was checked.

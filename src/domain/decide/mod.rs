@@ -8,6 +8,7 @@ mod attest;
 mod authorize;
 mod canary;
 mod check_in;
+mod destroy;
 mod file;
 mod genesis;
 mod issue;
@@ -64,6 +65,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }
+        Command::KeyDestroyed { kid, found } => destroy::decide(state, *kid, *found),
         Command::File(signed) => file::decide(state, signed, context),
         Command::Judge(signed) => judge::decide(state, signed, context),
         Command::Withdraw(signed) => withdraw::decide(state, signed, context),

@@ -72,6 +72,7 @@ impl Replay {
                 Command::Lift(Box::new(SignedLift::verify(lift.clone(), rules()?)?))
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
+            Event::IssuingKeyDestroyed { kid, found } => Command::KeyDestroyed { kid: *kid, found: *found },
             Event::RequestFiled { request } => {
                 Command::File(Box::new(SignedGrant::verify(request.clone(), rules()?)?))
             }

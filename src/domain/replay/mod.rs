@@ -291,6 +291,7 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
             | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::AttemptsRefused { .. }
+            | Event::IssuingKeyDestroyed { .. }
             | Event::SnapshotTaken { .. },
             Actor::Peer { .. },
         ) => false,
