@@ -8,6 +8,7 @@ use super::{
     charter::Charter,
     claims::{Claims, LogPosition},
     id::RequestId,
+    kill::killed_reason,
     refusal::Refusal,
     request::{Authorization, Life, Request},
     state::State,
@@ -32,6 +33,12 @@ impl State {
     /// Verifies every signature in requests that are pending or authorized, and each authorization as a whole.
     pub fn recheck(&self) -> Result<(), Unfounded> {
         for request in self.requests() {
+            let approvers: Vec<Digest> = request.approvers().collect();
+            // Whatever a kill hits was ended when it was recorded, and nothing of it begins while it stands.
+            if let Some(target) = self.kills().stopped_by(&request.subject(&approvers), self.last().seconds())
+            {
+                return Err(Unfounded { request: request.id(), why: killed_reason(target.level()) });
+            }
             // Whatever a newer charter does not honour was ended when it came into force.
             let verdict = match (self.charter_named(&request.grant().charter), request.life()) {
                 (_, Life::Issued { .. }) => Ok(()),

@@ -3,7 +3,7 @@
 //! What lasts is said again and again (`http::monitor`), and is a number of its own among the metrics.
 
 use crate::{
-    domain::{charter::Rules, event::Event},
+    domain::{charter::Rules, event::Event, kill::Kill},
     jose::{Digest, GeneralJws},
 };
 
@@ -36,6 +36,22 @@ pub(super) fn notice(event: &Event) {
             %genesis,
             "ALARM: this chain has ended and issues nothing more: run breakglassd init with the new charter in a new state directory"
         ),
+        Event::KillRecorded { kill, epoch } => {
+            if let Ok(kill) = Kill::parse(&kill.payload) {
+                let (level, name) = (kill.target.level().as_str(), kill.target.name());
+                tracing::error!(
+                    name: "kill.recorded",
+                    epoch,
+                    level,
+                    target_name = name,
+                    kill = %kill.id,
+                    "ALARM: something was killed: see breakglass kill status"
+                );
+            }
+        }
+        Event::LiftRecorded { .. } => {
+            tracing::warn!(name: "lift.recorded", "a quorum has lifted kills: see breakglass kill status");
+        }
         _ => {}
     }
 }

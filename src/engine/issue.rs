@@ -164,9 +164,6 @@ fn sign(engine: &Engine, id: &RequestId) -> Result<Option<Command>, EngineError>
     if authorization.exp <= engine.now().seconds() {
         return Ok(None); // The tick ends it.
     }
-    if engine.has_unrecorded() {
-        return Err(EngineError::Unrecorded);
-    }
     let Some(work) = work(engine, id, &authorization)? else {
         return Ok(Some(Command::Fail { request: *id, reason: Failure::NoKey }));
     };
@@ -184,6 +181,9 @@ pub(super) fn signed(
     key: &IssuingPublicKey,
     claims: &[u8],
 ) -> Result<Option<Zeroizing<String>>, EngineError> {
+    if engine.has_unrecorded() {
+        return Err(EngineError::Unrecorded);
+    }
     let (alg, kid) = (key.alg(), key.thumbprint());
     let input = Zeroizing::new(CompactJwt::signing_input(alg, &kid, claims));
     let signature = engine.shared.keys.issuing.sign(&kid, alg, input.as_bytes())?;

@@ -25,7 +25,7 @@ use crate::{
         request::Life,
     },
     jose::{P256PublicKey, b64},
-    store::SqliteStore,
+    store::{AppendError, SqliteStore},
     tlog::{SignedCheckpoint, VerifierKey},
 };
 
@@ -151,7 +151,14 @@ impl Running {
             stop,
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        engine.submit(engine.daemon(), Command::Start { version }).await?;
+        match engine.submit(engine.daemon(), Command::Start { version: version.clone() }).await {
+            // Of all daemons, one on a full disk must be there to be told of a kill.
+            Err(error @ EngineError::Log(AppendError::Full)) => {
+                tracing::error!(%error, "the disk is full: nothing but kills and lifts is recorded until there is room");
+                tokio::spawn(announce(engine.clone(), version));
+            }
+            started => drop(started?),
+        }
         take_over(&engine, &left).await;
         if from_snapshot > 0 {
             tokio::spawn(snapshot::recheck(engine, from_snapshot));
@@ -207,6 +214,14 @@ fn instance(daemon: &str) -> Result<InstanceId, EngineError> {
     getrandom::fill(&mut random).map_err(EngineError::Randomness)?;
     let suffix = b64::encode(&random).to_ascii_lowercase().replace('_', "-");
     format!("{daemon}.{suffix}").parse().map_err(|error| EngineError::Start(format!("daemon id: {error}")))
+}
+
+/// Records the start of this process as soon as the disk has room for it.
+async fn announce(engine: Engine, version: String) {
+    let start = || engine.submit(engine.daemon(), Command::Start { version: version.clone() });
+    while let Err(EngineError::Log(_) | EngineError::Unrecorded) = start().await {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// Waits until a stop is asked for.

@@ -330,7 +330,7 @@ fn a_custodian_of_an_earlier_charter_only_kills_no_more() {
 fn misspelt_targets_and_malformed_statements_are_refused() {
     let mut log = Log::new(&charter());
     let unknown = Digest::of(b"unknown").to_string();
-    for (level, target) in [("requester", "erim"), ("profile", "db-raed"), ("key", &unknown)] {
+    for (level, target) in [("requester", "erim"), ("profile", "db-reads"), ("key", &unknown)] {
         refused(log.kill(level, Some(target), "alice/1", "k", NOW), "KILL_TARGET_UNKNOWN");
     }
     let good = kill(&log.charter(), "requester", Some("erin"), "k");

@@ -213,10 +213,21 @@ fn promise_6_a_full_disk_does_not_keep_a_kill_out() {
     let id = payload["id"].as_str().unwrap();
     client.lift(&signed_lift(&world, &[id], 1, &["alice/1", "bob/1"])).unwrap();
     assert!(client.kills().unwrap().kills.is_empty());
+    // It starts on the full disk, too, and takes the next one.
     daemon.kill();
-    fs::remove_file(&ballast).unwrap();
     let daemon = world.start();
-    assert_eq!(world.client("erin/file").kills().unwrap().epoch, 1);
+    let client = world.client("erin/file");
+    assert_eq!(client.kills().unwrap().epoch, 1);
+    let second = client.kill(&signed_kill(&kill(&world, "all", None), "bob/1")).unwrap();
+    assert_eq!((second.epoch, second.recorded), (2, true));
+    fs::remove_file(&ballast).unwrap();
+    let starts = |client: &Client| {
+        let entries = client.entries().unwrap();
+        let is_start =
+            |bytes: &&Vec<u8>| String::from_utf8_lossy(bytes).contains(r#""type":"daemon_started""#);
+        entries.iter().filter(is_start).count()
+    };
+    wait_for("the start to be recorded", DEADLINE, || (starts(&client) == 2).then_some(()));
     assert!(daemon.stop().success());
     assert!(replayed(&world).is_complete());
 }

@@ -1,8 +1,15 @@
 //! Grants, charters, entries, snapshots, and the evidence of devices.
 
 use breakglass::domain::{
-    State, attestation, charter::Rules, event::Entry, evidence::Evidence, grant::Grant, replay::Replay,
+    State, attestation,
+    charter::Rules,
+    event::Entry,
+    evidence::Evidence,
+    grant::Grant,
+    kill::{Kill, Lift},
+    replay::Replay,
 };
+use serde_json::json;
 
 use crate::{Parsed, fuzz, kit};
 
@@ -11,6 +18,26 @@ fn grants() {
     let grant = kit::bytes(&kit::grant(&kit::charter()));
     fuzz(&[grant], |bytes| match Grant::parse(bytes) {
         Ok(grant) => Parsed::As(grant.to_bytes().unwrap()),
+        Err(_) => Parsed::Refused,
+    });
+}
+
+#[test]
+fn kills_and_lifts() {
+    let charter = kit::charter();
+    let id = kit::nonce("a kill");
+    let about = json!({"iss": charter.document().iss, "charter": charter.digest()});
+    let kill = kit::patch(
+        about.clone(),
+        json!({"id": id, "level": "requester", "target": "erin", "reason": "stolen"}),
+    );
+    fuzz(&[kit::bytes(&kill)], |bytes| match Kill::parse(bytes) {
+        Ok(kill) => Parsed::As(kill.to_bytes().unwrap()),
+        Err(_) => Parsed::Refused,
+    });
+    let lift = kit::patch(about, json!({"kills": [id], "epoch": 1, "suspend": [charter.digest()]}));
+    fuzz(&[kit::bytes(&lift)], |bytes| match Lift::parse(bytes) {
+        Ok(lift) => Parsed::As(lift.to_bytes().unwrap()),
         Err(_) => Parsed::Refused,
     });
 }

@@ -130,6 +130,31 @@ fn kills_are_refused_with_reasons_and_listed_with_signatures() {
     });
 }
 
+/// A clock that is behind the log, and one that jumped, on which the daemon latches.
+#[test]
+fn neither_the_clock_nor_the_latch_keeps_a_kill_out() {
+    with_world("kill::neither_the_clock_nor_the_latch_keeps_a_kill_out", |world| async move {
+        let channel = world.connect("dave").await;
+        let (id, grant, _) = world.file("dave").await;
+        world.clock.advance(-120);
+        let approval = || world.verdicts(&grant, Typ::Approval, &["alice"]);
+        assert_eq!(world.submit(&id, approval()).await.unwrap_err().reason, "CLOCK_REFUSED");
+        let killed = send(&channel, kill(&world, "requester", Some("eve"), 1)).await.unwrap();
+        assert_eq!((killed.epoch, killed.recorded), (1, true));
+        world.clock.advance(3_600);
+        assert_eq!(world.submit(&id, approval()).await.unwrap_err().reason, "CLOCK_REFUSED");
+        assert_eq!(world.submit(&id, approval()).await.unwrap_err().reason, "LATCHED");
+        let killed = send(&channel, kill(&world, "all", None, 2)).await.unwrap();
+        assert_eq!((killed.epoch, killed.recorded), (2, true));
+        let jws = lift(&world, &[2], 2, &["carol", "bob"]);
+        channel.kill().lift(v1::LiftRequest { jws }).await.unwrap();
+        assert_eq!(world.submit(&id, approval()).await.unwrap_err().reason, "LATCHED");
+        let log = world.entries().await;
+        let times: Vec<&str> = log.iter().map(|entry| entry["at"].as_str().unwrap()).collect();
+        assert!(times.is_sorted(), "and the log's time never goes back");
+    });
+}
+
 #[test]
 fn no_quota_of_other_calls_keeps_a_kill_out() {
     let few = Rate { per_minute: NonZeroU32::MIN, burst: NonZeroU32::MIN };

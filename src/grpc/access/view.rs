@@ -51,6 +51,10 @@ pub(super) fn closed(id: RequestId, closed: &Closed) -> v1::Request {
         client_id: closed.client_id.to_string(),
         failure: match closed.outcome {
             Outcome::Failed(why) => Some(failure(why)),
+            Outcome::Killed => Some(v1::Failure {
+                reason: "KILLED".to_owned(),
+                message: "It was killed; what is killed, by whom and why, says GetKills.".to_owned(),
+            }),
             _ => None,
         },
         ..v1::Request::default()
