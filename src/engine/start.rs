@@ -157,7 +157,8 @@ impl Running {
                 tracing::error!(%error, "the disk is full: nothing but kills and lifts is recorded until there is room");
                 tokio::spawn(announce(engine.clone(), version));
             }
-            started => drop(started?),
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
         take_over(&engine, &left).await;
         if from_snapshot > 0 {
