@@ -244,7 +244,7 @@ fn many_custodians_lost_are_replaced_by_sealed_devices() {
 
 #[test]
 fn below_any_quorum_a_new_genesis_is_announced_and_cancelled() {
-    let (_, log) = recovered(
+    let (said, log) = recovered(
         &["--lost", "all"],
         &["alice", "erin", "frank"],
         &[
@@ -257,6 +257,8 @@ fn below_any_quorum_a_new_genesis_is_announced_and_cancelled() {
             "1 genesis_cancelled",
         ],
     );
+    // By genesis status, list, charter show and doctor.
+    assert_eq!(said.matches("ALARM: alice has announced").count(), 4, "{said}");
     assert!(log.contains("ALARM: a new chain is announced in place of this one"), "{log}");
 }
 

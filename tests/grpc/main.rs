@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod genesis;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod moody;

@@ -89,11 +89,18 @@ fn run<F: Future<Output = ()>>(
 pub struct TestClock {
     machine: SystemClock,
     ahead_millis: AtomicI64,
+    passed_millis: AtomicI64,
 }
 
 impl TestClock {
     pub fn advance(&self, seconds: i64) {
         self.ahead_millis.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    /// As if so many seconds had really passed, which is no fault of the clock.
+    pub fn pass(&self, seconds: i64) {
+        self.passed_millis.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.advance(seconds);
     }
 }
 
@@ -104,7 +111,7 @@ impl Clock for TestClock {
     }
 
     fn monotonic(&self) -> i64 {
-        self.machine.monotonic()
+        self.machine.monotonic() + self.passed_millis.load(Ordering::Relaxed)
     }
 }
 
