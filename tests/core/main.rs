@@ -25,6 +25,7 @@ mod forecast;
 mod genesis;
 mod kill;
 mod kit;
+mod leaving;
 mod lessons;
 mod model;
 mod outside;

@@ -78,6 +78,15 @@ pub fn change(world: &World, stack: &Remote) {
     let chain = world.file("charter.json");
     let verified = world.json(&["charter", "verify", &chain, &genesis]).json();
     assert_eq!(verified["version"], 2);
+    // Every version of the chain can be read again.
+    let first = world.json(&["charter", "show", "1"]).json();
+    assert_eq!(
+        (&first["digest"], &first["charter"]["version"]),
+        (&json!(world.digest), &json!(1)),
+        "{first}"
+    );
+    assert_eq!(world.json(&["charter", "show", "2"]).json()["digest"], proposed["id"]);
+    world.json(&["charter", "show", "3"]).refused(1, "CHARTER_VERSION_UNKNOWN");
     let other = format!("--genesis={}", proposed["id"].as_str().unwrap());
     world.json(&["charter", "verify", &chain, &other]).refused(4, "CHARTER_NOT_PINNED");
 
