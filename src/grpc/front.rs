@@ -91,21 +91,31 @@ impl Front {
 
     /// Lets a call of an enrolled client in.
     pub(super) fn enter<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
-        self.enter_by(request, &self.clients)
+        self.enter_by(request, &self.clients, Roster::caller)
     }
 
     /// The same for a kill or a lift, whatever else the client has called.
     pub(super) fn enter_to_kill<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
-        self.enter_by(request, &self.killers)
+        self.enter_by(request, &self.killers, Roster::caller)
     }
 
-    fn enter_by<T>(&self, request: &Request<T>, clients: &Mutex<Quotas>) -> Result<Entered, Status> {
+    /// The same for what it takes to read and sign a proposed charter, also by a custodian whom only that one names.
+    pub(super) fn enter_to_sign<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
+        self.enter_by(request, &self.clients, Roster::signer)
+    }
+
+    fn enter_by<T>(
+        &self,
+        request: &Request<T>,
+        clients: &Mutex<Quotas>,
+        find: for<'a> fn(&'a Roster, Option<&Digest>, i64) -> Result<&'a Caller, ServiceError>,
+    ) -> Result<Entered, Status> {
         let key = request.extensions().get::<Peer>().and_then(|peer| peer.key);
         let now = self.engine.now();
         let entered = self.roster().and_then(|roster| {
             let known = key.filter(|key| roster.knows(key));
             self.spend(known, clients)?;
-            let caller = roster.caller(key.as_ref(), now.seconds())?.clone();
+            let caller = find(&roster, key.as_ref(), now.seconds())?.clone();
             Ok(Entered { caller, charter: Arc::clone(&roster.charter), now })
         });
         entered.map_err(|error| {

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod coming;
+#[cfg(test)]
 mod flow;
 #[cfg(test)]
 mod genesis;

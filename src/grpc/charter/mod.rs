@@ -23,7 +23,7 @@ impl Charters {
     }
 
     fn daemon(&self, request: &Request<v1::GetDaemonRequest>) -> Result<v1::GetDaemonResponse, Status> {
-        let entered = self.front.enter(request)?;
+        let entered = self.front.enter_to_sign(request)?;
         let engine = &self.front.engine;
         let document = entered.charter.document();
         Ok(v1::GetDaemonResponse {

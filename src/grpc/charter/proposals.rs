@@ -32,7 +32,7 @@ impl Charters {
         &self,
         request: Request<v1::SignCharterRequest>,
     ) -> Result<v1::SignCharterResponse, Status> {
-        let entered = self.front.enter(&request)?;
+        let entered = self.front.enter_to_sign(&request)?;
         let jws = request.into_inner().jws;
         let standing = self.front.engine.sign_charter(entered.caller.actor(), &jws).await;
         let (adopted, proposal) = self.answer(&entered, standing)?;
@@ -54,15 +54,16 @@ impl Charters {
         &self,
         request: &Request<v1::ListProposalsRequest>,
     ) -> Result<v1::ListProposalsResponse, Status> {
-        let entered = self.front.enter(request)?;
-        if !entered.caller.sees_all() {
+        let entered = self.front.enter_to_sign(request)?;
+        if !entered.caller.sees_proposals() {
             let message = "only custodians and auditors see what is proposed";
             return Err(self.front.denied(&entered.caller, "NOT_A_CUSTODIAN", message));
         }
         let mut proposals: Vec<Proposal> =
             self.front.engine.read(|state| state.proposals().cloned().collect());
         proposals.sort_by_key(Proposal::at);
-        let proposals = proposals.iter().map(|proposal| view(proposal, &entered)).collect();
+        let seen = proposals.iter().filter(|open| entered.caller.sees_proposal(&open.rules().digest()));
+        let proposals = seen.map(|proposal| view(proposal, &entered)).collect();
         Ok(v1::ListProposalsResponse { proposals })
     }
 

@@ -2172,7 +2172,8 @@ pub mod charter_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// ListProposals returns what is proposed, for custodians and auditors.
+        /// ListProposals returns what is proposed, for custodians and auditors; to a custodian whom only a proposed version names,
+        /// that one. For him GetCharter, ListCharters, ListProposals, SignCharter and GetDaemon are there, and nothing else.
         pub async fn list_proposals(
             &mut self,
             request: impl tonic::IntoRequest<super::ListProposalsRequest>,
@@ -2361,7 +2362,8 @@ pub mod charter_service_server {
             tonic::Response<super::RetractCharterResponse>,
             tonic::Status,
         >;
-        /// ListProposals returns what is proposed, for custodians and auditors.
+        /// ListProposals returns what is proposed, for custodians and auditors; to a custodian whom only a proposed version names,
+        /// that one. For him GetCharter, ListCharters, ListProposals, SignCharter and GetDaemon are there, and nothing else.
         async fn list_proposals(
             &self,
             request: tonic::Request<super::ListProposalsRequest>,
