@@ -42,7 +42,8 @@ impl Known {
         Ok(Self::of(&answer, charter))
     }
 
-    fn of(answer: &v1::GetKillsResponse, charter: &Charter) -> Self {
+    /// What an answer holds.
+    pub(crate) fn of(answer: &v1::GetKillsResponse, rules: &Rules) -> Self {
         let mut known = Self {
             kills: Kills::default(),
             unrecorded: Vec::new(),
@@ -53,11 +54,11 @@ impl Known {
         };
         let ended = answer.lifts.iter().flat_map(|lift| &lift.kills);
         for kill in ended.chain(&answer.kills) {
-            known.kill(kill, charter);
+            known.kill(kill, rules);
         }
         for lift in &answer.lifts {
             let at = instant(lift.recorded_at.as_ref(), known.at);
-            let learned = parse(&lift.jws).and_then(|jws| Ok(known.kills.learn_lift(jws, charter, at)?));
+            let learned = parse(&lift.jws).and_then(|jws| Ok(known.kills.learn_lift(jws, rules, at)?));
             known.unverified.extend(learned.err().map(|error| format!("a lift: {error:#}")));
         }
         known

@@ -118,10 +118,7 @@ pub(crate) fn describe(known: &Known, rules: &Rules, now: i64) -> String {
     }
     lines.extend(known.unverified.iter().map(|why| format!("NOT VERIFIED, {}", text::safe(why))));
     if !known.unrecorded.is_empty() {
-        lines.push(format!(
-            "{} of these are not in the audit log yet: the daemon tries again",
-            known.unrecorded.len()
-        ));
+        lines.push(format!("not in the audit log yet, and tried again: {}", known.unrecorded.len()));
     }
     if lines.is_empty() {
         lines.push("Nothing is killed.".to_owned());

@@ -6,7 +6,13 @@ use super::*;
 use crate::{
     cli::{
         fixture::{self, ALICE, BOB, BOT, CAROL, NOW},
+        kill::known::Known,
         review::Reviewed,
+    },
+    domain::{
+        grant::Reason,
+        id::{KillId, Nonce},
+        kill::{Kill, Target},
     },
     grpc::v1,
     jose::Typ,
@@ -120,4 +126,54 @@ fn a_list_says_which_requests_do_not_verify() {
         request::row(&ended, None, NOW),
     ];
     insta::assert_snapshot!(crate::cli::text::table(&request::HEAD, &rows));
+}
+
+#[test]
+fn what_each_kill_stops() {
+    let id = fixture::request(&fixture::grant(&fixture::rules()), ALICE).0;
+    let kid = fixture::key(30).public.thumbprint();
+    let targets = [
+        Target::Jti(id),
+        Target::Requester("alice".parse().unwrap()),
+        Target::Profile("db-read".parse().unwrap()),
+        Target::Key(kid),
+        Target::All,
+    ];
+    let texts: Vec<String> = targets.iter().map(kill::effect).collect();
+    insta::assert_snapshot!(texts.join("\n\n"));
+}
+
+#[test]
+fn what_is_killed_and_what_does_not_verify() {
+    let rules = fixture::rules();
+    let killed = |seed: u8, target: Target, reason: &str, recorded: bool| {
+        let (iss, charter) = (rules.document().iss.clone(), rules.digest());
+        let id = KillId(Nonce::from_random([seed + u8::from(recorded); 16]));
+        let reason = Reason::new(reason.to_owned()).unwrap();
+        let payload = Kill { iss, charter, id, target, reason }.to_bytes().unwrap();
+        let signatures = vec![fixture::signature(seed, Typ::Kill, &payload, NOW - 60, None)];
+        let at = prost_types::Timestamp { seconds: NOW - 60, nanos: 0 };
+        let jws = crate::jose::GeneralJws { payload, signatures }.to_json();
+        v1::Kill { jws, epoch: seed.into(), recorded_at: recorded.then_some(at) }
+    };
+    let answer = v1::GetKillsResponse {
+        epoch: 14,
+        at: Some(prost_types::Timestamp { seconds: NOW, nanos: 0 }),
+        kills: vec![
+            killed(BOB, Target::Requester("alice".parse().unwrap()), "laptop stolen", true),
+            killed(CAROL, Target::All, "we do not know what they have", true),
+            // A requester's key has no right to it.
+            killed(BOT, Target::All, "out of mischief", true),
+            killed(BOB, Target::Profile("db-read".parse().unwrap()), "the disk is full, too", false),
+        ],
+        single_kills: 3,
+        ..Default::default()
+    };
+    let known = Known::of(&answer, &rules);
+    insta::assert_snapshot!(format!(
+        "{}\n\n{}\n\n{}",
+        kill::banner(&known, &rules, NOW),
+        kill::describe(&known, &rules, NOW),
+        serde_json::to_string_pretty(&kill::json(&known, &rules)).unwrap()
+    ));
 }
