@@ -196,6 +196,16 @@ impl Daemon {
         Ok(self.call(self.channel.charter().record_transcript(request))?.index)
     }
 
+    /// The index of the review's entry.
+    pub(crate) fn review(&self, jws: Vec<u8>) -> Result<u64, ClientError> {
+        Ok(self.call(self.channel.access().review(v1::ReviewRequest { jws }))?.index)
+    }
+
+    /// The uses that wait for their review.
+    pub(crate) fn reviews(&self) -> Result<Vec<v1::OpenReview>, ClientError> {
+        Ok(self.call(self.channel.access().list_reviews(v1::ListReviewsRequest {}))?.reviews)
+    }
+
     /// The index of the check-in's entry.
     pub(crate) fn check_in(&self, jws: Vec<u8>) -> Result<u64, ClientError> {
         Ok(self.call(self.channel.charter().check_in(v1::CheckInRequest { jws }))?.index)

@@ -42,6 +42,7 @@ mod statement;
 mod station;
 mod terminal;
 mod text;
+mod use_review;
 mod verify;
 mod view;
 mod watch;
@@ -135,6 +136,7 @@ enum Command {
     #[command(subcommand)]
     Lift(lift::Command),
     CheckIn(check_in::Args),
+    Review(use_review::Args),
     Verify(verify::Args),
     /// Check, export and prove the audit log
     #[command(subcommand)]
@@ -202,6 +204,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Kill(command) => kill::run(command, session),
         Command::Lift(command) => lift::run(command, session),
         Command::CheckIn(args) => check_in::run(&args, session),
+        Command::Review(args) => use_review::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),

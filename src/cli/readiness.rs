@@ -49,7 +49,13 @@ pub(super) fn remind(
     for device in watched.iter().filter(|device| device.is_due(now)) {
         session.out.say(reminder(device, now))?;
     }
-    Ok(())
+    let overdue = |open: &&v1::OpenReview| open.due.as_ref().is_some_and(|due| due.seconds <= now);
+    match daemon.reviews().map(|open| open.iter().filter(overdue).count()) {
+        Ok(count @ 1..) => session.out.say(format!(
+            "{count} uses of emergency access should have been reviewed by now: breakglass review lists them."
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// What to tell the owner, and everybody who may have to rely on him.

@@ -9,6 +9,7 @@ use super::{
     id::{InstanceId, PrincipalId, RequestId},
     kill::{SignedKill, SignedLift},
     proposal::{SignedProposal, SignedRetraction},
+    review::SignedReview,
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
     time::Timestamp,
     transcript::SignedTranscript,
@@ -53,6 +54,8 @@ pub enum Command {
     Kill(Box<SignedKill>),
     /// End kills.
     Lift(Box<SignedLift>),
+    /// Record what a custodian found about a use.
+    Review(Box<SignedReview>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

@@ -271,6 +271,11 @@ pub enum Event {
         /// Why.
         reason: Failure,
     },
+    /// A custodian said what he found about a use.
+    ReviewRecorded {
+        /// Under his signature.
+        review: GeneralJws,
+    },
     /// A canary for a verifier is to be signed: the charter in force names both.
     CanaryAuthorized {
         /// Who is to be shown it.
@@ -333,6 +338,7 @@ impl Event {
             | Self::GenesisAnnounced { announcement: statement, .. }
             | Self::GenesisCancelled { cancellation: statement }
             | Self::CheckedIn { check_in: statement }
+            | Self::ReviewRecorded { review: statement }
             | Self::KillRecorded { kill: statement, .. }
             | Self::LiftRecorded { lift: statement }
             | Self::RequestFiled { request: statement }

@@ -136,6 +136,7 @@ impl State {
             Event::TokenIssued { request_id, jwt, jwe } => {
                 self.step(request_id, |request| request.issued(*jwt, jwe.clone()))?;
                 self.cool_down(request_id);
+                self.open_review(request_id);
                 Ok(())
             }
             Event::TokenReleased { redemption } => {
@@ -143,6 +144,7 @@ impl State {
                 self.step(&about(redemption)?, |request| request.released(digest))
             }
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
+            Event::ReviewRecorded { review } => self.reviewed(review),
             Event::CanaryAuthorized { verifier, kid, iat, exp, claims } => {
                 let charter = self.charter().ok_or("no charter is in force")?.digest();
                 let (verifier, kid) = (verifier.clone(), *kid);
@@ -182,6 +184,7 @@ impl State {
         });
         // Whoever can put a version in force is a quorum, and nothing has to begin anew.
         self.replacement.forget();
+        self.reviews.charter_changed(&charter);
         self.charter = Some(Arc::new(charter));
         self.keep_evidence();
         Ok(())
@@ -322,6 +325,7 @@ impl State {
             }
         }
         self.transcripts.retain(|_, until| *until > now);
+        self.reviews.forget(now);
         self.canaries.retain(|_, canary| canary.exp > now);
         self.kills.forget(now);
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {

@@ -27,6 +27,7 @@ pub mod recheck;
 pub mod refusal;
 pub mod replay;
 pub mod request;
+pub mod review;
 pub mod state;
 pub mod statement;
 pub mod strict;

@@ -202,6 +202,14 @@ pub enum Refusal {
     /// The signer is one of those whose access is asked for.
     #[error("{0} stands behind this request and cannot approve it; another custodian must")]
     SelfApproval(String),
+    /// The reviewer is one of those who had the access.
+    #[error("{0} stands behind this request and cannot review its use; another custodian must")]
+    SelfReview(String),
+    /// There is nothing to review.
+    #[error(
+        "no review is open for {0}: its token was never issued, its profile demands none, or it is complete; see breakglass review"
+    )]
+    NoReviewOpen(RequestId),
     /// Said before.
     #[error("{0} has signed this request already; each person counts once")]
     AlreadySigned(String),
@@ -309,6 +317,8 @@ impl Refusal {
             Self::DeadlinePassed => "DEADLINE_PASSED",
             Self::NotACustodian => "NOT_A_CUSTODIAN",
             Self::SelfApproval(_) => "SELF_APPROVAL",
+            Self::SelfReview(_) => "SELF_REVIEW",
+            Self::NoReviewOpen(_) => "NO_REVIEW_OPEN",
             Self::AlreadySigned(_) => "ALREADY_SIGNED",
             Self::NoSeat(_) => "NO_SEAT",
             Self::StationForbidden => "STATION_FORBIDDEN",
@@ -347,11 +357,15 @@ impl Refusal {
             | Self::NotACustodian
             | Self::NotPresent(_)
             | Self::SelfApproval(_)
+            | Self::SelfReview(_)
             | Self::NoSeat(_)
             | Self::StationForbidden
             | Self::NotTheAuthor
             | Self::NotTheRequester => Fault::Denied,
-            Self::RequestUnknown(_) | Self::ProposalUnknown(_) | Self::GenesisUnknown(_) => Fault::Missing,
+            Self::RequestUnknown(_)
+            | Self::ProposalUnknown(_)
+            | Self::GenesisUnknown(_)
+            | Self::NoReviewOpen(_) => Fault::Missing,
             Self::Duplicate(_)
             | Self::ProposalExists(_)
             | Self::TranscriptKnown(_)

@@ -20,6 +20,7 @@ use super::{
     kill::Kills,
     proposal::Proposal,
     request::{Closed, Request},
+    review::OpenReviews,
     time::Timestamp,
 };
 use crate::jose::{Digest, JoseError, json};
@@ -49,6 +50,8 @@ pub struct State {
     pub(super) sightings: Sightings,
     /// Issuing keys that are in no signing device any more, because a charter has ended them.
     pub(super) destroyed: BTreeSet<Digest>,
+    /// Uses that wait for their review.
+    pub(super) reviews: OpenReviews,
     /// What has been killed.
     pub(super) kills: Kills,
     /// By the issuing key and the verifier.
@@ -86,6 +89,7 @@ struct Stored {
     transcripts: Vec<(Digest, i64)>,
     canaries: Vec<Canary>,
     sightings: Sightings,
+    reviews: OpenReviews,
     #[serde(default, skip_serializing_if = "Kills::is_empty")]
     kills: Kills,
     #[serde(default, skip_serializing_if = "Replacement::is_none")]
@@ -112,6 +116,7 @@ impl From<State> for Stored {
             canaries: state.canaries.into_values().collect(),
             sightings: state.sightings,
             destroyed: state.destroyed,
+            reviews: state.reviews,
             kills: state.kills,
             replacement: state.replacement,
         }
@@ -147,6 +152,7 @@ impl TryFrom<Stored> for State {
                 .collect(),
             sightings: stored.sightings,
             destroyed: stored.destroyed,
+            reviews: stored.reviews,
             kills: stored.kills,
             replacement: stored.replacement,
         })
@@ -217,6 +223,12 @@ impl State {
     #[must_use]
     pub fn kills(&self) -> &Kills {
         &self.kills
+    }
+
+    /// Uses that wait for their review.
+    #[must_use]
+    pub fn reviews(&self) -> &OpenReviews {
+        &self.reviews
     }
 
     /// The newest canary of a verifier and an issuing key.

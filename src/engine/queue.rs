@@ -303,6 +303,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::TranscriptRecorded { .. }
         | Event::IssuingKeyDestroyed { .. }
         | Event::CheckedIn { .. }
+        | Event::ReviewRecorded { .. }
         | Event::CanaryAuthorized { .. }
         | Event::CanaryIssued { .. }
         | Event::KillRecorded { .. }

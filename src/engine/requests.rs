@@ -13,6 +13,7 @@ use crate::{
         event::Actor,
         id::RequestId,
         request::Life,
+        review::SignedReview,
         statement::{MAX_STATEMENT_BYTES, SignedAboutRequest, SignedGrant, SignedVerdict},
     },
     jose::{GeneralJws, Typ},
@@ -63,6 +64,12 @@ impl Engine {
         let id = signed.about().request_id;
         self.submit(actor, Command::Withdraw(Box::new(signed))).await?;
         Ok(id)
+    }
+
+    /// Records what a custodian found about a use.
+    pub async fn review(&self, actor: Actor, jws: &[u8]) -> Result<Decided, EngineError> {
+        let signed = SignedReview::verify(Self::parse(jws)?, &*self.charter()?, Typ::Review)?;
+        self.submit(actor, Command::Review(Box::new(signed))).await
     }
 
     /// Hands out the encrypted token. Waits for one that is authorized; answers at once for one that is not.

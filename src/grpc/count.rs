@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 28] = [
+const METHODS: [&str; 30] = [
     "AnnounceGenesis",
     "CancelGenesis",
     "CheckIn",
@@ -35,10 +35,12 @@ const METHODS: [&str; 28] = [
     "ListDevices",
     "ListProposals",
     "ListRequests",
+    "ListReviews",
     "ProposeCharter",
     "RecordTranscript",
     "Redeem",
     "RetractCharter",
+    "Review",
     "SignCharter",
     "StreamEntries",
     "SubmitSignature",

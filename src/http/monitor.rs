@@ -95,6 +95,13 @@ async fn readiness(engine: &Engine) {
                 "a custodian's key was not seen for long: he should run breakglass check-in"
             );
         }
+        let overdue = engine.read(|state| state.reviews().overdue(now));
+        if overdue > 0 {
+            tracing::warn!(
+                overdue,
+                "uses of emergency access were not reviewed in time: breakglass review lists them"
+            );
+        }
         tokio::time::sleep(REMIND_EVERY).await;
     }
 }

@@ -107,6 +107,8 @@ pub struct Moment {
     pub recoveries: u64,
     /// Custodians' keys that were not seen for 30 days.
     pub keys_due: u32,
+    /// Uses whose review is overdue.
+    pub reviews_overdue: u32,
     /// New chains that are announced in place of this one.
     pub announced: u64,
     /// Whether another chain has taken this one's place.
@@ -133,6 +135,7 @@ pub struct Metrics {
     recovered: Gauge,
     recoveries: Gauge<u64, AtomicU64>,
     keys_due: Gauge,
+    reviews_overdue: Gauge,
     announced: Gauge<u64, AtomicU64>,
     ended: Gauge,
     keys_to_destroy: Gauge<u64, AtomicU64>,
@@ -159,6 +162,7 @@ impl Default for Metrics {
             recovered: Gauge::default(),
             recoveries: Gauge::default(),
             keys_due: Gauge::default(),
+            reviews_overdue: Gauge::default(),
             announced: Gauge::default(),
             ended: Gauge::default(),
             keys_to_destroy: Gauge::default(),
@@ -230,6 +234,11 @@ impl Metrics {
             "custodian_keys_due",
             "Hardware keys of custodians in term that have signed nothing for 30 days",
             self.keys_due.clone(),
+        );
+        registry.register(
+            "reviews_overdue",
+            "Uses of emergency access that should have been reviewed by now",
+            self.reviews_overdue.clone(),
         );
         registry.register(
             "genesis_announced",
@@ -316,6 +325,7 @@ impl Metrics {
         self.recovered.set(i64::from(moment.recovered));
         self.recoveries.set(moment.recoveries);
         self.keys_due.set(i64::from(moment.keys_due));
+        self.reviews_overdue.set(i64::from(moment.reviews_overdue));
         self.announced.set(moment.announced);
         self.ended.set(i64::from(moment.ended));
         self.keys_to_destroy.set(moment.keys_to_destroy);

@@ -21,6 +21,7 @@ fn every_command_explains_itself_with_an_example() {
         &["redeem"],
         &["station"],
         &["check-in"],
+        &["review"],
         &["verify"],
         &["kill", "jti"],
         &["kill", "request"],

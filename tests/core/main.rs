@@ -32,6 +32,7 @@ mod outside;
 mod recovery;
 mod reference;
 mod replay;
+mod review;
 mod rules;
 mod size;
 mod strict;

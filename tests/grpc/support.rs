@@ -138,6 +138,20 @@ impl AccessService for Stub {
         Ok(Response::new(v1::SubmitSignatureResponse::default()))
     }
 
+    async fn review(
+        &self,
+        _request: Request<v1::ReviewRequest>,
+    ) -> Result<Response<v1::ReviewResponse>, Status> {
+        Ok(Response::new(v1::ReviewResponse::default()))
+    }
+
+    async fn list_reviews(
+        &self,
+        _request: Request<v1::ListReviewsRequest>,
+    ) -> Result<Response<v1::ListReviewsResponse>, Status> {
+        Ok(Response::new(v1::ListReviewsResponse::default()))
+    }
+
     async fn withdraw(
         &self,
         _request: Request<v1::WithdrawRequest>,

@@ -125,6 +125,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "log_size",
         "recovery_proposals",
         "requests",
+        "reviews_overdue",
     ];
     assert_eq!(families, json!(expected.map(|name| format!("breakglass_{name}"))));
 }

@@ -274,6 +274,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::TokenReleased { .. } => "token_released",
         Event::TokenExpired { .. } => "token_expired",
         Event::IssuanceFailed { .. } => "issuance_failed",
+        Event::ReviewRecorded { .. } => "review_recorded",
         Event::CanaryAuthorized { .. } => "canary_authorized",
         Event::CanaryIssued { .. } => "canary_issued",
         Event::AttemptsRefused { .. } => "attempts_refused",

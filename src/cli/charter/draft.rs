@@ -122,7 +122,15 @@ struct ProfileDraft {
     requester_key: RequesterKey,
     #[serde(default)]
     stations: bool,
-    review: Option<Review>,
+    review: Option<ReviewDraft>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReviewDraft {
+    #[serde(deserialize_with = "span")]
+    within: u32,
+    by: Formula,
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,7 +313,7 @@ impl ProfileDraft {
             cooldown: self.cooldown,
             requester_key: self.requester_key,
             stations: self.stations,
-            review: self.review,
+            review: self.review.map(|review| Review { within: review.within, by: review.by }),
         }
     }
 }

@@ -17,6 +17,7 @@ mod kill;
 mod lift;
 mod record;
 mod redeem;
+mod review;
 mod succeed;
 mod tick;
 mod withdraw;
@@ -59,6 +60,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Announce(signed) => genesis::announce(state, signed, context),
         Command::Cancel(signed) => genesis::cancel(state, signed, context),
         Command::Record(signed) => record::decide(state, signed, context),
+        Command::Review(signed) => review::decide(state, signed, context),
         Command::CheckIn(signed) => check_in::decide(state, signed, context),
         Command::Kill(signed) => kill::decide(state, signed, context),
         Command::Lift(signed) => lift::decide(state, signed, context),

@@ -11,6 +11,7 @@ use crate::{
         kill::{SignedKill, SignedLift},
         proposal::{SignedProposal, SignedRetraction},
         refusal::Refusal,
+        review::SignedReview,
         statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
         time::Timestamp,
         transcript::SignedTranscript,
@@ -70,6 +71,9 @@ impl Replay {
             }
             Event::LiftRecorded { lift } => {
                 Command::Lift(Box::new(SignedLift::verify(lift.clone(), rules()?)?))
+            }
+            Event::ReviewRecorded { review } => {
+                Command::Review(Box::new(SignedReview::verify(review.clone(), rules()?, Typ::Review)?))
             }
             Event::DaemonStarted { version, .. } => Command::Start { version: version.clone() },
             Event::IssuingKeyDestroyed { kid, found } => Command::KeyDestroyed { kid: *kid, found: *found },

@@ -6,6 +6,7 @@ mod file;
 mod get;
 mod list;
 mod redeem;
+mod review;
 mod submit;
 mod view;
 mod watch;
@@ -135,6 +136,20 @@ impl AccessService for Access {
         request: Request<v1::WithdrawRequest>,
     ) -> Result<Response<v1::WithdrawResponse>, Status> {
         self.take_back(request).await.map(Response::new)
+    }
+
+    async fn review(
+        &self,
+        request: Request<v1::ReviewRequest>,
+    ) -> Result<Response<v1::ReviewResponse>, Status> {
+        self.reviewed(request).await.map(Response::new)
+    }
+
+    async fn list_reviews(
+        &self,
+        request: Request<v1::ListReviewsRequest>,
+    ) -> Result<Response<v1::ListReviewsResponse>, Status> {
+        self.open_reviews(&request).map(Response::new)
     }
 
     async fn redeem(

@@ -158,6 +158,49 @@ impl RequestState {
         }
     }
 }
+/// ReviewRequest carries a custodian's statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReviewRequest {
+    /// JWS General JSON with exactly one signature: typ `breakglass-review+jws`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+}
+/// ReviewResponse says where it is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReviewResponse {
+    /// Index of its entry in the audit log.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+}
+/// ListReviewsRequest asks for all open reviews.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReviewsRequest {}
+/// ListReviewsResponse shows all open reviews.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReviewsResponse {
+    /// The most urgent first.
+    #[prost(message, repeated, tag = "1")]
+    pub reviews: ::prost::alloc::vec::Vec<OpenReview>,
+}
+/// OpenReview is a use of emergency access that waits for its review.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenReview {
+    /// The request.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// JWS General JSON: the grant under the signatures of the requester and of those who approved.
+    #[prost(bytes = "vec", tag = "2")]
+    pub jws: ::prost::alloc::vec::Vec<u8>,
+    /// When the review is due.
+    #[prost(message, optional, tag = "3")]
+    pub due: ::core::option::Option<::prost_types::Timestamp>,
+    /// Persons who have reviewed it.
+    #[prost(string, repeated, tag = "4")]
+    pub reviewed_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who is still needed, in words.
+    #[prost(string, tag = "5")]
+    pub missing: ::prost::alloc::string::String,
+}
 /// FileRequestRequest carries a new grant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FileRequestRequest {
@@ -573,6 +616,53 @@ pub mod access_service_client {
                 .insert(GrpcMethod::new("breakglass.v1.AccessService", "Redeem"));
             self.inner.unary(req, path, codec).await
         }
+        /// Review records what a custodian found about a use of emergency access, by his own signed statement.
+        pub async fn review(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReviewRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReviewResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.AccessService/Review",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.AccessService", "Review"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListReviews shows the uses that wait for their review, the most urgent first. For custodians and auditors.
+        pub async fn list_reviews(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReviewsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReviewsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.AccessService/ListReviews",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("breakglass.v1.AccessService", "ListReviews"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -651,6 +741,19 @@ pub mod access_service_server {
             &self,
             request: tonic::Request<super::RedeemRequest>,
         ) -> std::result::Result<tonic::Response<super::RedeemResponse>, tonic::Status>;
+        /// Review records what a custodian found about a use of emergency access, by his own signed statement.
+        async fn review(
+            &self,
+            request: tonic::Request<super::ReviewRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReviewResponse>, tonic::Status>;
+        /// ListReviews shows the uses that wait for their review, the most urgent first. For custodians and auditors.
+        async fn list_reviews(
+            &self,
+            request: tonic::Request<super::ListReviewsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReviewsResponse>,
+            tonic::Status,
+        >;
     }
     /// AccessService is the life of a request, from filing to the JWT.
     #[derive(Debug)]
@@ -1031,6 +1134,96 @@ pub mod access_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RedeemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.AccessService/Review" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReviewSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ReviewRequest>
+                    for ReviewSvc<T> {
+                        type Response = super::ReviewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReviewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::review(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReviewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.AccessService/ListReviews" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReviewsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListReviewsRequest>
+                    for ListReviewsSvc<T> {
+                        type Response = super::ListReviewsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListReviewsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_reviews(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReviewsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

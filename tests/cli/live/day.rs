@@ -21,6 +21,7 @@ fn a_day_at_work() {
         super::offline::a_custodian_without_a_network(&world);
         super::readiness::custodians_check_in(&world, stack);
         super::kill::something_is_wrong(&world, stack);
+        super::review::uses_are_reviewed(&world, stack);
         the_log_as_lines(&world);
         let log = world.stop_and_read();
         assert!(!log.contains(&token) && !log.contains("123456"), "neither token nor PIN is in the log");
@@ -138,7 +139,7 @@ fn the_log_as_lines(world: &World) {
     let exported = world.json(&["audit", "export", "copy"]).json();
     let verified = world.json(&["audit", "verify", "copy"]).json();
     assert_eq!(verified["root"], exported["root"]);
-    assert_eq!(verified["events"]["request_filed"], 9);
+    assert_eq!(verified["events"]["request_filed"], 10);
     let size = exported["entries"].as_u64().unwrap();
     let charter = (0..size).find(|index| {
         let proof = world.json(&["audit", "prove", &index.to_string()]).json();

@@ -14,6 +14,7 @@ mod night;
 mod offline;
 mod pty;
 mod readiness;
+mod review;
 mod rules;
 mod terminal;
 mod world;

@@ -361,6 +361,7 @@ audience = "postgres-prod"
 max_ttl = "15m"
 approval_window = "30m"
 stations = true
+review = {{ within = "24h", by = {{ threshold = 2, of = "custodians" }} }}
 allow = [{{ type = "database", actions = ["read", "write"], locations = ["postgres/prod/*"] }}]
 
 [[profile]]
