@@ -1,5 +1,7 @@
 //! `breakglass charter proposals` and `retract`: what is proposed at the daemon.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
@@ -25,13 +27,21 @@ use crate::{
     jose::{Digest, GeneralJws, Typ, json as jcs},
 };
 
+/// How often the daemon is asked while they are watched.
+const LOOK: Duration = Duration::from_secs(3);
+
 /// Show which charters are proposed, what they change, and who still has to sign
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   breakglass charter proposals
+  breakglass charter proposals --watch
   breakglass charter proposals --json | jq -r '.[].id'")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Go on, and show them again whenever something about them changes; as JSON, a line each time
+    #[arg(long)]
+    watch: bool,
+}
 
 /// Take back a charter that you proposed
 #[derive(Debug, clap::Args)]
@@ -46,22 +56,55 @@ pub(crate) struct RetractArgs {
     device: DeviceArgs,
 }
 
-pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
+pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
-    let proposals = setup.connect()?.proposals()?;
-    let read: Vec<(Rules, GeneralJws, &v1::Proposal)> = proposals
-        .iter()
-        .map(|proposal| {
+    let daemon = setup.connect()?;
+    if args.watch {
+        return watch(&setup.charter, &daemon, session);
+    }
+    let proposals = daemon.proposals()?;
+    let shown = Shown::read(&setup.charter, &proposals)?;
+    session.out.result(&shown.json(&setup.charter), || shown.text(&setup.charter))
+}
+
+/// Until it is interrupted, or the charter in force is another one.
+fn watch(charter: &Charter, daemon: &Daemon, session: &mut Session) -> Result<()> {
+    let mut last = None;
+    loop {
+        match daemon.proposals() {
+            Ok(proposals) if last.as_ref() != Some(&proposals) => {
+                let shown = Shown::read(charter, &proposals)?;
+                session.out.item(&shown.json(charter), || shown.text(charter))?;
+                last = Some(proposals);
+            }
+            Ok(_) => {}
+            // One that restarts comes back.
+            Err(error) if error.is_uncertain() || error.is_unreachable() => {}
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Proposals as this machine reads them.
+struct Shown<'a>(Vec<(Rules, GeneralJws, &'a v1::Proposal)>);
+
+impl<'a> Shown<'a> {
+    fn read(charter: &Charter, proposals: &'a [v1::Proposal]) -> Result<Self> {
+        let one = |proposal: &'a v1::Proposal| {
             let statement = GeneralJws::parse(&proposal.jws, MAX_CHARTER_BYTES)?;
-            Ok((consent::draft(&setup.charter, &statement)?, statement, proposal))
-        })
-        .collect::<Result<_>>()
-        .context("the daemon shows a proposal that cannot be read here")?;
-    let charter = &setup.charter;
-    let result: Vec<Value> =
-        read.iter().map(|(rules, statement, proposal)| shown(charter, rules, statement, proposal)).collect();
-    session.out.result(&result, || {
-        if read.is_empty() {
+            Ok((consent::draft(charter, &statement)?, statement, proposal))
+        };
+        let read = proposals.iter().map(one).collect::<Result<_>>();
+        read.map(Self).context("the daemon shows a proposal that cannot be read here")
+    }
+
+    fn json(&self, charter: &Charter) -> Vec<Value> {
+        self.0.iter().map(|(rules, statement, proposal)| shown(charter, rules, statement, proposal)).collect()
+    }
+
+    fn text(&self, charter: &Charter) -> String {
+        if self.0.is_empty() {
             return "No charter is proposed.".to_owned();
         }
         let one = |(rules, statement, proposal): &(Rules, GeneralJws, &v1::Proposal)| {
@@ -75,8 +118,8 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
                 consent::short(&rules.digest())
             )
         };
-        read.iter().map(one).collect::<Vec<_>>().join("\n")
-    })
+        self.0.iter().map(one).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// By this machine's own count.

@@ -4,9 +4,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use testkit::Process;
 use virtual_yubikey::harness::Remote;
 
-use super::world::{ALICE, BOB, CAROL, ERIN, STRANGER, World};
+use super::world::{ALICE, BOB, CAROL, DEADLINE, ERIN, STRANGER, World};
 
 impl World {
     /// A charter command of the owner of a key.
@@ -54,6 +55,12 @@ pub fn change(world: &World, stack: &Remote) {
     assert_eq!(listed[0]["id"], proposed["id"]);
     assert!(listed[0]["missing"].as_str().unwrap().contains("one more of custodians"), "{listed}");
 
+    let mut command = world.command();
+    command.args(["charter", "proposals", "--watch", "--json"]);
+    let mut watching = Process::spawn("watching", &world.path(""), &mut command);
+    let whole = proposed["id"].as_str().unwrap();
+    watching.wait_until("the proposal", DEADLINE, |log| log.contains(whole).then_some(()));
+
     let asked = stack.counts(ALICE).touches.asked;
     world.charter(&["sign", &id], ALICE).refused(1, "ALREADY_SIGNED");
     assert_eq!(stack.counts(ALICE).touches.asked, asked, "she was not asked for a touch");
@@ -62,6 +69,8 @@ pub fn change(world: &World, stack: &Remote) {
 
     let signed = world.charter(&["sign", &id], BOB).json();
     assert_eq!(signed["in_force"], true, "{signed}");
+    watching.wait_until("its end", DEADLINE, |log| log.lines().any(|line| line == "[]").then_some(()));
+    watching.kill();
     assert_eq!(world.json(&["show", &pending]).json()["state"], "superseded");
     let what = ["request", "--profile", "db-admin", "--detail", super::world::DETAIL, "--ttl", "5m"];
     let stale = [what.as_slice(), &["--reason", "r", "--incident", "I"]].concat();
