@@ -27,6 +27,9 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// Where the issuing keys are.
     pub hsm: DeviceConfig,
+    /// Where standby issuing keys are, which sign when the device of the others fails.
+    #[serde(default)]
+    pub standby: Option<DeviceConfig>,
     /// Where the log key is.
     pub log_key: LogKeyConfig,
     /// Entries between snapshots.
@@ -109,6 +112,13 @@ pub struct Pkcs11Config {
     /// `pkcs11_session`s that sign at the same time.
     #[serde(default = "default_sessions")]
     pub sessions: usize,
+}
+
+impl Pkcs11Config {
+    /// Whether both name the same `hsm_token`.
+    fn is_token_of(&self, other: &Self) -> bool {
+        self.module == other.module && self.token == other.token && self.token_serial == other.token_serial
+    }
 }
 
 const fn default_sessions() -> usize {
@@ -197,9 +207,11 @@ impl DaemonConfig {
         join(&mut self.data_dir);
         join(&mut self.grpc.key);
         join(&mut self.grpc.certificate);
-        match &mut self.hsm {
-            DeviceConfig::Pkcs11(config) => join(&mut config.pin_file),
-            DeviceConfig::Yubikey { pin_file, .. } => join(pin_file),
+        for device in [Some(&mut self.hsm), self.standby.as_mut()].into_iter().flatten() {
+            match device {
+                DeviceConfig::Pkcs11(config) => join(&mut config.pin_file),
+                DeviceConfig::Yubikey { pin_file, .. } => join(pin_file),
+            }
         }
         match &mut self.log_key {
             LogKeyConfig::File(config) => join(&mut config.file),
@@ -209,13 +221,22 @@ impl DaemonConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        if let (DeviceConfig::Pkcs11(issuing), LogKeyConfig::Pkcs11(log)) = (&self.hsm, &self.log_key)
-            && issuing.module == log.module
-            && issuing.token == log.token
-            && issuing.token_serial == log.token_serial
+        let issuing = [Some(&self.hsm), self.standby.as_ref()].into_iter().flatten();
+        let tokens = issuing.filter_map(|device| match device {
+            DeviceConfig::Pkcs11(config) => Some(config),
+            DeviceConfig::Yubikey { .. } => None,
+        });
+        let mut tokens: Vec<&Pkcs11Config> = tokens.collect();
+        if let LogKeyConfig::Pkcs11(log) = &self.log_key
+            && tokens.iter().any(|token| token.is_token_of(log))
+        {
+            return Err("the log key needs an hsm_token of its own: give [log_key] another token than [hsm] and [standby]".into());
+        }
+        if let (Some(one), Some(other)) = (tokens.pop(), tokens.pop())
+            && one.is_token_of(other)
         {
             return Err(
-                "the log key needs an hsm_token of its own: give [log_key] another token than [hsm]".into()
+                "a standby needs an hsm_token of its own: give [standby] another token than [hsm]".into()
             );
         }
         if self.snapshot_every == 0 {

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 
 use super::yubikey::YubikeyDevice;
 use crate::{
-    config::{DeviceConfig, LogKeyConfig, Pkcs11Config},
+    config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
     engine::Keys,
     hsm::{
-        FileLogKey, LogSigner, Pkcs11LogKey, Pkcs11Module, Pkcs11Token, SigningDevice, TokenOptions,
-        TokenSelector, UserPin,
+        DevicePair, FileLogKey, LogSigner, Pkcs11LogKey, Pkcs11Module, Pkcs11Token, SigningDevice,
+        TokenOptions, TokenSelector, UserPin,
     },
     jose::Ed25519PublicKey,
 };
@@ -25,9 +25,14 @@ pub(super) fn token(config: &Pkcs11Config) -> anyhow::Result<Arc<Pkcs11Token>> {
         .with_context(|| format!("the hsm_token {} cannot be opened", config.token))
 }
 
-/// Opens both devices.
-pub(super) fn keys(issuing: &DeviceConfig, log: &LogKeyConfig) -> anyhow::Result<Keys> {
-    Ok(Keys { issuing: issuing_device(issuing)?, log: log_signer(log)? })
+/// Opens all devices.
+pub(super) fn keys(config: &DaemonConfig) -> anyhow::Result<Keys> {
+    let active = issuing_device(&config.hsm)?;
+    let issuing = match &config.standby {
+        Some(standby) => Arc::new(DevicePair::new(active, issuing_device(standby)?)),
+        None => active,
+    };
+    Ok(Keys { issuing, log: log_signer(&config.log_key)? })
 }
 
 pub(super) fn issuing_device(config: &DeviceConfig) -> anyhow::Result<Arc<dyn SigningDevice>> {

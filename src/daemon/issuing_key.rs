@@ -23,6 +23,9 @@ pub(super) struct IssuingKey {
     /// How it signs tokens: ES256, ES384, `EdDSA`, RS256 or PS256 (RSA keys have 3,072 bits)
     #[arg(long, default_value_t)]
     alg: TokenAlg,
+    /// Make it on the standby's `hsm_token`: listed as active after the others, it signs when their device fails.
+    #[arg(long)]
+    standby: bool,
     /// File to write the public key to (JWK).
     #[arg(long)]
     public: PathBuf,
@@ -30,7 +33,12 @@ pub(super) struct IssuingKey {
 
 impl IssuingKey {
     pub(super) fn run(&self, config: &DaemonConfig) -> anyhow::Result<()> {
-        let DeviceConfig::Pkcs11(device) = &config.hsm else {
+        let device = if self.standby {
+            config.standby.as_ref().context("the configuration has no [standby]")?
+        } else {
+            &config.hsm
+        };
+        let DeviceConfig::Pkcs11(device) = device else {
             bail!("a YubiKey holds one issuing key: plug in another, and configure that as the device");
         };
         let name = KeyName::new(&self.name)?;

@@ -70,7 +70,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
 }
 
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
-    let keys = devices::keys(&config.hsm, &config.log_key)?;
+    let keys = devices::keys(config)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
     let canary_key = key_file::read_or_make(&config.data_dir.join("canary.key"))?.public_key();
     let canary_key = Some(P256PublicKey::try_from(&canary_key)?);
@@ -87,7 +87,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// `--check`: everything that can be wrong before serving, without touching the log.
 pub(super) fn check(config: &DaemonConfig) -> anyhow::Result<()> {
     let identity = Identity::from_files(&config.grpc.certificate, &config.grpc.key)?;
-    let keys = devices::keys(&config.hsm, &config.log_key)?;
+    let keys = devices::keys(config)?;
     keys.log.health()?;
     for key in keys.issuing.public_keys()? {
         // Only the charter knows which one an RSA key has; the device lets it do no other.

@@ -49,6 +49,10 @@ impl Setup {
             .with_context(|| format!("{} cannot be created", config.data_dir.display()))?;
         let _alone = alone(config)?;
         let issuing = self.issuing_key(&config.hsm)?;
+        if let Some(DeviceConfig::Pkcs11(standby)) = &config.standby {
+            // Its keys are made by `issuing-key --standby`.
+            self.token(standby)?;
+        }
         let log = self.log_key(&config.log_key)?;
         let identity = tls_identity(config)?;
         let public = json!({

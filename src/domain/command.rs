@@ -92,6 +92,13 @@ pub enum Command {
         /// Why.
         reason: Failure,
     },
+    /// Have another issuing key sign for an authorized request.
+    Move {
+        /// Which request.
+        request: RequestId,
+        /// The other key.
+        kid: Digest,
+    },
     /// Work on a request that another process left.
     TakeOver {
         /// Which request.

@@ -238,6 +238,14 @@ pub enum Event {
         /// The process that works on it.
         instance: InstanceId,
     },
+    /// Another issuing key signs for an authorized request, because the device of the first one fails. Nothing else of the
+    /// authorization changes.
+    IssuanceMoved {
+        /// Which request.
+        request_id: RequestId,
+        /// The key that signs from now on.
+        kid: Digest,
+    },
     /// Another process works on an authorized request.
     IssuanceTakenOver {
         /// Which request.
@@ -354,6 +362,7 @@ impl Event {
             | Self::RequestLapsed { .. }
             | Self::RequestSuperseded { .. }
             | Self::IssuanceAuthorized { .. }
+            | Self::IssuanceMoved { .. }
             | Self::IssuanceTakenOver { .. }
             | Self::TokenIssued { .. }
             | Self::TokenExpired { .. }

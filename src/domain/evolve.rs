@@ -130,6 +130,7 @@ impl State {
                 self.fits(request_id, &authorization)?;
                 self.step(request_id, |request| request.authorized(authorization))
             }
+            Event::IssuanceMoved { request_id, kid } => self.step(request_id, |request| request.moved(*kid)),
             Event::IssuanceTakenOver { request_id, instance } => {
                 self.step(request_id, |request| request.taken_over(instance.clone(), at))
             }

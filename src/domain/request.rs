@@ -296,6 +296,14 @@ impl Request {
         Some(self)
     }
 
+    /// Another key signs for it.
+    #[must_use]
+    pub(super) fn moved(mut self, kid: Digest) -> Option<Self> {
+        let Life::Authorized(authorization) = &mut self.life else { return None };
+        authorization.kid = kid;
+        Some(self)
+    }
+
     /// The HSM signed.
     #[must_use]
     pub(super) fn issued(self, jwt: Digest, jwe: String) -> Option<Self> {

@@ -2,9 +2,16 @@
 //!
 //! Invariants: nothing is signed that is not in the log and under a signed checkpoint; what the device signed is
 //! verified with the charter's key before it goes anywhere; the JWT exists in the clear only in this module's memory,
-//! and is zeroized. A device that fails is asked again until the token would have expired.
+//! and is zeroized. A device that fails is asked again until the token would have expired, unless a standby key can sign (`failover`).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use zeroize::Zeroizing;
@@ -81,8 +88,11 @@ async fn serve(
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
+        for id in &ids {
+            engine.pass_on(id).await;
+        }
         let failed = attempt(&engine, &ids).await;
-        let all_lasting = failed.values().all(|lasting| *lasting);
+        let all_lasting = failed.values().all(|failed| failed.lasting);
         ids.retain(|id| {
             let again = failed.contains_key(id) && engine.state_of(id) == "authorized";
             if !again {
@@ -92,6 +102,14 @@ async fn serve(
         });
         if ids.is_empty() || engine.latch().reason().is_some() {
             return;
+        }
+        let mut moved = true;
+        for id in &ids {
+            let issuing = failed.get(id).is_some_and(|failed| failed.issuing);
+            moved &= issuing && engine.fail_over(id).await;
+        }
+        if moved {
+            continue;
         }
         // Others may have a device that answers.
         drop(lane);
@@ -104,19 +122,36 @@ async fn serve(
     }
 }
 
-/// One attempt at each. Returns those that failed, and whether time alone will not heal it.
-async fn attempt(engine: &Engine, ids: &[RequestId]) -> HashMap<RequestId, bool> {
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    /// Time alone will not heal it.
+    lasting: bool,
+    /// It was the device of the issuing key.
+    issuing: bool,
+}
+
+/// One attempt at each. Returns those that failed.
+async fn attempt(engine: &Engine, ids: &[RequestId]) -> HashMap<RequestId, Failed> {
     let (worker, share) = (engine.clone(), ids.to_vec());
+    let is_covered = Arc::new(AtomicBool::new(false));
+    let reached = Arc::clone(&is_covered);
     let signed = engine.with_devices(move |turn| {
         // What is authorized is durable: one checkpoint over the log as it is now covers the whole share.
         let covered = worker.cover(worker.shared.store.size());
         drop(turn);
         covered?;
+        reached.store(true, Ordering::Relaxed);
         Ok(share.into_iter().map(|id| (id, sign(&worker, &id))).collect::<Vec<_>>())
     });
     let signed = match signed.await {
         Ok(signed) => signed,
-        Err(error) => return ids.iter().map(|id| (*id, held_up(engine, *id, &error))).collect(),
+        Err(error) => {
+            // Beyond the checkpoint only the issuing device is asked.
+            let issuing = is_covered.load(Ordering::Relaxed);
+            let failed = |id: &RequestId| Failed { lasting: held_up(engine, *id, &error), issuing };
+            return ids.iter().map(|id| (*id, failed(id))).collect();
+        }
     };
     let record = |command: Option<Command>| {
         command.map(|command| engine.enqueue(engine.daemon(), command, false)).transpose()
@@ -131,7 +166,8 @@ async fn attempt(engine: &Engine, ids: &[RequestId]) -> HashMap<RequestId, bool>
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {
-            failed.insert(id, held_up(engine, id, &error));
+            let issuing = matches!(error, EngineError::Hsm(_));
+            failed.insert(id, Failed { lasting: held_up(engine, id, &error), issuing });
         }
     }
     failed
@@ -187,6 +223,7 @@ pub(super) fn signed(
     let (alg, kid) = (key.alg(), key.thumbprint());
     let input = Zeroizing::new(CompactJwt::signing_input(alg, &kid, claims));
     let signature = engine.shared.keys.issuing.sign(&kid, alg, input.as_bytes())?;
+    engine.shared.resting.forget(&kid);
     if key.verify(input.as_bytes(), &signature).is_err() {
         engine
             .shared

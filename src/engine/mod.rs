@@ -14,6 +14,7 @@ mod charters;
 mod clock;
 mod destroy;
 mod error;
+mod failover;
 mod genesis;
 mod initialise;
 mod issue;
@@ -137,6 +138,7 @@ struct Shared {
     adopted: tokio::sync::Notify,
     setbacks: setback::Setbacks,
     undestroyed: destroy::Undestroyed,
+    resting: failover::Resting,
 }
 
 impl std::fmt::Debug for Engine {

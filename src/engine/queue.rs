@@ -282,6 +282,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::RequestDenied { request_id }
         | Event::RequestLapsed { request_id }
         | Event::IssuanceAuthorized { request_id, .. }
+        | Event::IssuanceMoved { request_id, .. }
         | Event::IssuanceTakenOver { request_id, .. }
         | Event::TokenIssued { request_id, .. }
         | Event::TokenExpired { request_id }

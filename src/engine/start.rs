@@ -119,6 +119,7 @@ impl Running {
             adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
             undestroyed: super::destroy::Undestroyed::default(),
+            resting: super::failover::Resting::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
         let (issuer, todo) = issue::Issuer::new(&engine);

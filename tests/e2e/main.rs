@@ -22,6 +22,7 @@ mod client;
 mod crash;
 mod daemon;
 mod export;
+mod failover;
 mod faults;
 mod flow;
 mod kill;

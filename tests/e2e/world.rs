@@ -63,15 +63,35 @@ impl World {
 
     /// The same with more issuing keys on the token; the change is given the public half of each.
     pub fn with_keys(keys: &[TokenAlg], change: impl FnOnce(Value, Vec<Value>) -> Value) -> Self {
+        Self::made(keys, &[], |_| (), change)
+    }
+
+    /// The same with a second token, `standby`, and a key on it that is active for all profiles, after the first.
+    pub fn with_standby() -> Self {
+        Self::made(&[TokenAlg::Es256], &["--standby"], add_standby, |mut document, keys| {
+            let profiles = document["issuing_keys"][0]["profiles"].clone();
+            let standby = json!({"key": keys[0], "profiles": profiles, "state": "active"});
+            document["issuing_keys"].as_array_mut().unwrap().push(standby);
+            document
+        })
+    }
+
+    fn made(
+        keys: &[TokenAlg],
+        where_to: &[&str],
+        prepare: impl FnOnce(&Path),
+        change: impl FnOnce(Value, Vec<Value>) -> Value,
+    ) -> Self {
         let (dir, hsm) = (temp_dir(), SoftHsm::new());
         fs::create_dir(dir.path().join("data")).unwrap();
         let ports = Ports { grpc: free_port(), http: free_port() };
         configure(dir.path(), ports);
+        prepare(dir.path());
         let public = dir.path().join("public.json");
         let setup = ["setup", "--initialise", "--origin", kit::ORIGIN, "--public", public.to_str().unwrap()];
         succeeds(&run(dir.path(), &hsm, &setup));
         let public: Value = serde_json::from_slice(&fs::read(public).unwrap()).unwrap();
-        let more = keys.iter().map(|alg| issuing_key(dir.path(), &hsm, *alg)).collect();
+        let more = keys.iter().map(|alg| issuing_key(dir.path(), &hsm, *alg, where_to)).collect();
         let document = change(document(&public), more);
         let charter = signed(&document);
         let digest = Digest::of(&charter.payload);
@@ -154,10 +174,11 @@ impl World {
 }
 
 /// Makes one more issuing key on the token, with the program; its public half.
-fn issuing_key(dir: &Path, hsm: &SoftHsm, alg: TokenAlg) -> Value {
+fn issuing_key(dir: &Path, hsm: &SoftHsm, alg: TokenAlg, where_to: &[&str]) -> Value {
     let (name, file) = (alg.as_str().to_lowercase(), dir.join(alg.as_str()));
     let arguments =
         ["issuing-key", "--name", &name, "--alg", alg.as_str(), "--public", file.to_str().unwrap()];
+    let arguments = [&arguments, where_to].concat();
     succeeds(&run(dir, hsm, &arguments));
     let first = fs::read(&file).unwrap();
     succeeds(&run(dir, hsm, &arguments));
@@ -220,6 +241,16 @@ pin_file = "log.pin"
 "#
     );
     fs::write(dir.join("breakglassd.toml"), text).unwrap();
+}
+
+/// Names a second token in that configuration.
+fn add_standby(dir: &Path) {
+    let path = dir.join("breakglassd.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let standby = format!(
+        "\n[standby]\nbackend = \"pkcs11\"\nmodule = \"{SOFTHSM_MODULE}\"\ntoken = \"standby\"\npin_file = \"standby.pin\"\n"
+    );
+    fs::write(path, text + &standby).unwrap();
 }
 
 /// `breakglassd` with that configuration.

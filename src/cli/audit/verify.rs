@@ -269,6 +269,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::RequestLapsed { .. } => "request_lapsed",
         Event::RequestSuperseded { .. } => "request_superseded",
         Event::IssuanceAuthorized { .. } => "issuance_authorized",
+        Event::IssuanceMoved { .. } => "issuance_moved",
         Event::IssuanceTakenOver { .. } => "issuance_taken_over",
         Event::TokenIssued { .. } => "token_issued",
         Event::TokenReleased { .. } => "token_released",

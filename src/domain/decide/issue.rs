@@ -2,9 +2,11 @@
 
 use crate::{
     domain::{
+        charter::{KeyState, Rules},
         command::Context,
         event::{Event, Failure},
         id::{InstanceId, RequestId},
+        kill::Target,
         refusal::Refusal,
         request::{Authorization, Life},
         state::State,
@@ -68,6 +70,47 @@ fn has_key(state: &State, id: &RequestId, authorization: &Authorization) -> bool
     let Some(grant) = state.request(id).map(crate::domain::request::Request::grant) else { return false };
     let charter = state.charter_named(&grant.charter);
     charter.is_some_and(|charter| charter.accepted_key(&authorization.kid, &grant.profile).is_some())
+}
+
+/// The other keys that may sign for an authorized request, in the charter's order: active ones of its profile, by the charter
+/// of its grant and by the one in force, which nobody has killed.
+#[must_use]
+pub fn standby_keys(state: &State, id: &RequestId) -> Vec<Digest> {
+    let Some((grant, Life::Authorized(authorization))) =
+        state.request(id).map(|request| (request.grant(), request.life()))
+    else {
+        return Vec::new();
+    };
+    let (Some(granted), Some(newest)) = (state.charter_named(&grant.charter), state.charter()) else {
+        return Vec::new();
+    };
+    let signs = |rules: &Rules, kid: &Digest| {
+        let mut keys = rules.document().issuing_keys.iter();
+        let profile = &grant.profile;
+        keys.any(|key| {
+            key.state == KeyState::Active && key.key.thumbprint() == *kid && key.profiles.contains(profile)
+        })
+    };
+    let killed = |kid: &Digest| state.kills().stops(&Target::Key(*kid), authorization.iat);
+    let keys = granted.document().issuing_keys.iter().map(|key| key.key.thumbprint());
+    keys.filter(|kid| *kid != authorization.kid && signs(granted, kid) && signs(newest, kid) && !killed(kid))
+        .collect()
+}
+
+pub(super) fn moved(
+    state: &State,
+    id: &RequestId,
+    kid: Digest,
+    context: &Context,
+) -> Result<Vec<Event>, Refusal> {
+    if own(state, id, context)?.exp <= context.now.seconds() {
+        return Err(Refusal::DeadlinePassed);
+    }
+    if standby_keys(state, id).contains(&kid) {
+        Ok(vec![Event::IssuanceMoved { request_id: *id, kid }])
+    } else {
+        Err(Refusal::NoStandby(kid))
+    }
 }
 
 pub(super) fn take_over(state: &State, id: &RequestId, context: &Context) -> Result<Vec<Event>, Refusal> {

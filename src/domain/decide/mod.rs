@@ -37,7 +37,7 @@ use super::{
 };
 
 pub use file::{MAX_ENDED_PER_REQUESTER, MAX_OPEN, MAX_OPEN_PER_REQUESTER};
-pub use issue::TAKE_OVER_AFTER;
+pub use issue::{TAKE_OVER_AFTER, standby_keys};
 pub(super) use kill::judge as judge_kill;
 pub(super) use lift::judge as judge_lift;
 pub use record::RECORD_WITHIN;
@@ -74,6 +74,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Redeem(signed) => redeem::decide(state, signed, context),
         Command::Issued { request, jwt, jwe } => issue::issued(state, request, *jwt, jwe, context),
         Command::Fail { request, reason } => issue::failed(state, request, *reason, context),
+        Command::Move { request, kid } => issue::moved(state, request, *kid, context),
         Command::TakeOver { request } => issue::take_over(state, request, context),
         Command::Canary { verifier, kid } => canary::authorize(state, verifier, kid, context),
         Command::CanaryIssued { verifier, kid, jwt, jwe } => canary::issued(state, verifier, kid, *jwt, jwe),

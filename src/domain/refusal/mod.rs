@@ -245,6 +245,9 @@ pub enum Refusal {
     /// The reason that a daemon gives for a failure is not true.
     #[error("the issuance has not failed for that reason")]
     FailureUnfounded,
+    /// The charter has no such other key for the request.
+    #[error("the issuing key {0} is no other active key of the request's profile")]
+    NoStandby(crate::jose::Digest),
     /// No charter has ended this key, or its destruction is recorded already.
     #[error("the charter does not have the issuing key {0} destroyed, or that is done")]
     KeyNotToDestroy(crate::jose::Digest),

@@ -66,6 +66,7 @@ impl Refusal {
             Self::TooManyEnded { .. } => "TOO_MANY_ENDED",
             Self::FailureUnfounded => "FAILURE_UNFOUNDED",
             Self::KeyNotToDestroy(_) => "KEY_NOT_TO_DESTROY",
+            Self::NoStandby(_) => "NO_STANDBY",
             Self::SnapshotAhead { .. } => "SNAPSHOT_AHEAD",
             Self::AnotherInstance => "ANOTHER_INSTANCE",
             Self::Clock { .. } => "CLOCK_REFUSED",
@@ -130,6 +131,7 @@ impl Refusal {
             | Self::FailureUnfounded
             | Self::CanaryNotDue { .. }
             | Self::KeyNotToDestroy(_)
+            | Self::NoStandby(_)
             | Self::SnapshotAhead { .. }
             | Self::AnotherInstance
             | Self::Clock { .. } => Fault::State,

@@ -92,6 +92,7 @@ impl Replay {
             | Event::RequestLapsed { .. }
             | Event::TokenExpired { .. }
             | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
+            Event::IssuanceMoved { request_id, kid } => Command::Move { request: *request_id, kid: *kid },
             Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
             Event::TokenIssued { request_id, jwt, jwe } => {
                 Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }

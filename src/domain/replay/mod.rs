@@ -280,6 +280,7 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
         (
             Event::DaemonStarted { .. }
             | Event::IssuanceTakenOver { .. }
+            | Event::IssuanceMoved { .. }
             | Event::TokenIssued { .. }
             | Event::IssuanceFailed {
                 reason: Failure::Expired | Failure::NoKey | Failure::SignatureInvalid,
