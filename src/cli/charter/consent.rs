@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Loaded;
@@ -16,6 +17,7 @@ use crate::{
         exit::Problem,
         files,
         id::IdArg,
+        qr,
         setup::Setup,
         statement::{self, Statement},
         view,
@@ -23,10 +25,14 @@ use crate::{
     domain::{
         charter::{Charter, MAX_CHARTER_BYTES, Rules, Tally},
         id::RequestId,
+        statement::MAX_STATEMENT_BYTES,
     },
     grpc::v1,
-    jose::{Digest, GeneralJws, Signature, Typ},
+    jose::{Digest, GeneralJws, Signature, Typ, json as jcs},
 };
+
+/// Width of a signature's code on paper or screen, in millimetres.
+const QR_MILLIMETRES: u32 = 70;
 
 /// Shows what a document changes, who has signed it, and adds one signature.
 pub(super) fn sign(
@@ -78,8 +84,43 @@ fn choose(
     })
 }
 
+/// A signature without its charter: short enough for a QR code, while the document itself travels as a file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detached {
+    /// Digest of the document.
+    charter: Digest,
+    /// The signature over it.
+    signature: Signature,
+}
+
+/// Hands in a signature that a scanner read.
+pub(super) fn scanned(text: &[u8], session: &mut Session) -> Result<()> {
+    let detached: Detached = jcs::parse(text, MAX_STATEMENT_BYTES)
+        .context("this is no signature that breakglass charter sign --qr has drawn")?;
+    let setup = Setup::load(session.config.as_deref())?;
+    let daemon = setup.connect()?;
+    let id: IdArg = detached.charter.to_string().parse().map_err(anyhow::Error::msg)?;
+    let proposal = super::proposals::find(&daemon, &id)?;
+    let mut signed =
+        GeneralJws::parse(&proposal.jws, MAX_CHARTER_BYTES).context("the daemon sent no charter")?;
+    let rules = draft(&setup.charter, &signed)?;
+    signed.signatures.push(detached.signature);
+    setup.charter.tally(&rules, &signed, clock::now()).context("the signature does not belong here")?;
+    let after = daemon.sign_charter(signed.to_json())?;
+    let result =
+        json!({"id": rules.digest(), "version": rules.document().version, "in_force": after.is_none()});
+    session.out.result(&result, || told(&rules, after.as_ref()))
+}
+
 /// Signs a document in a file.
-pub(super) fn by_file(loaded: &Loaded, out: &Path, args: &DeviceArgs, session: &mut Session) -> Result<()> {
+pub(super) fn by_file(
+    loaded: &Loaded,
+    out: &Path,
+    code: Option<&Path>,
+    args: &DeviceArgs,
+    session: &mut Session,
+) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
     let begun = if out.exists() {
         GeneralJws::parse(&files::read(out)?, MAX_CHARTER_BYTES)
@@ -94,18 +135,26 @@ pub(super) fn by_file(loaded: &Loaded, out: &Path, args: &DeviceArgs, session: &
     }
     let rules = draft(&setup.charter, &begun)?;
     let (signature, custodian) = sign(&setup.charter, &rules, &begun, args, session)?;
+    if let Some(file) = code {
+        let detached = Detached { charter: rules.digest(), signature: signature.clone() };
+        let text = String::from_utf8(jcs::canonical(&detached)?).context("a signature is text")?;
+        files::replace(file, qr::svg(&text, QR_MILLIMETRES)?.as_bytes(), files::Access::Public)?;
+    }
     let mut signed = begun;
     signed.signatures.push(signature);
     files::replace(out, &signed.to_json(), files::Access::Public)?;
     let tally = setup.charter.tally(&rules, &signed, clock::now())?;
     let mut result = summary(&rules, &custodian, &tally.missing());
     result.insert("charter".into(), json!(out));
+    result.insert("qr".into(), json!(code));
     session.out.result(&result, || {
-        format!(
-            "Signed. Still needed: {}\nNext: breakglass charter submit {}",
-            missing(&tally),
-            out.display()
-        )
+        let next = match code {
+            Some(file) => {
+                format!("show {} to the scanner of: breakglass charter submit --signature -", file.display())
+            }
+            None => format!("breakglass charter submit {}", out.display()),
+        };
+        format!("Signed. Still needed: {}\nNext: {next}", missing(&tally))
     })
 }
 

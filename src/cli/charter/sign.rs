@@ -30,6 +30,7 @@ use crate::{
 Examples:
   breakglass charter sign charter.payload.json --serial 12345678
   breakglass charter sign charter.json            (a charter that others have signed already)
+  breakglass charter sign charter.json --qr me.svg      (without a network: the signature goes back as a QR code)
   breakglass charter sign 3fz0Xq --serial 12345678        (one that is proposed at the daemon)")]
 pub(crate) struct Args {
     /// The charter's payload, the charter as others have signed it, or the id of a proposed one
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Where the signed charter is kept [default: charter.json beside FILE]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Draw your signature as a QR code as well (SVG), to be scanned where there is a network; of a later version only
+    #[arg(long, value_name = "FILE")]
+    qr: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -50,7 +54,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     }
     let loaded = super::load(&args.file)?;
     if loaded.rules.document().version > 1 {
-        return super::consent::by_file(&loaded, &target(args, &loaded), &args.device, session);
+        let (out, code) = (target(args, &loaded), args.qr.as_deref());
+        return super::consent::by_file(&loaded, &out, code, &args.device, session);
     }
     let rules = &loaded.rules;
     args.device.check(rules)?;

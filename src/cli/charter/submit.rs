@@ -11,6 +11,7 @@ use crate::{
         Session,
         exit::Problem,
         files::{self, DeviceFile},
+        offline,
         setup::Setup,
     },
     domain::{charter::MAX_CHARTER_BYTES, evidence::Evidence},
@@ -26,20 +27,29 @@ use crate::{
 #[command(after_help = "\
 Examples:
   breakglass charter submit charter.json
-  breakglass charter submit charter.json --evidence bob.json       (with a new device)")]
+  breakglass charter submit charter.json --evidence bob.json       (with a new device)
+  breakglass charter submit --signature -                          (from a QR scanner)")]
 pub(crate) struct Args {
     /// The signed charter
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "signature")]
+    file: Option<PathBuf>,
+    /// One signature that `charter sign --qr` has drawn, for a charter that is proposed; - reads what a QR scanner types
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "evidence"])]
+    signature: Option<PathBuf>,
     /// Records of breakglass custodian enrol, or evidence files, for devices that are new
     #[arg(long, value_name = "FILE")]
     evidence: Vec<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
+    let Some(file) = &args.file else {
+        let from = args.signature.as_deref().unwrap_or(Path::new("-"));
+        let text = if from.as_os_str() == "-" { offline::scanned()? } else { files::read(from)? };
+        return consent::scanned(text.trim_ascii_end(), session);
+    };
     let setup = Setup::load(session.config.as_deref())?;
-    let place = || format!("{} is no signed charter", args.file.display());
-    let signed = GeneralJws::parse(&files::read(&args.file)?, MAX_CHARTER_BYTES).with_context(place)?;
+    let place = || format!("{} is no signed charter", file.display());
+    let signed = GeneralJws::parse(&files::read(file)?, MAX_CHARTER_BYTES).with_context(place)?;
     let rules = consent::draft(&setup.charter, &signed)?;
     let after = setup.connect()?.propose(signed.to_json(), evidence(&args.evidence)?)?;
     let result = json!({

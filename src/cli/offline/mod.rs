@@ -10,4 +10,4 @@ mod verdict;
 
 pub(super) use export::{Args as ExportArgs, run as export};
 pub(super) use submit::{Command as ApprovalCommand, run as approval};
-pub(super) use verdict::{OfflineArgs, judge};
+pub(super) use verdict::{OfflineArgs, judge, scanned};

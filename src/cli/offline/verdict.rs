@@ -81,7 +81,7 @@ pub(crate) fn judge(
 }
 
 /// What a scanner types: one line.
-fn scanned() -> Result<Vec<u8>> {
+pub(crate) fn scanned() -> Result<Vec<u8>> {
     let mut text = String::new();
     let limit = MAX_STATEMENT_BYTES as u64 + 2;
     std::io::stdin()

@@ -16,6 +16,7 @@ mod pty;
 mod readiness;
 mod review;
 mod rules;
+mod scan;
 mod terminal;
 mod world;
 mod yubikey;

@@ -105,6 +105,7 @@ pub fn change(world: &World, stack: &Remote) {
     world.json(&["verify", "second.jwt"]).refused(4, "CHARTER_ROLLBACK");
     fs::write(world.path("charter.json"), new).unwrap();
     by_file(world);
+    by_code(world);
     a_new_device(world);
 }
 
@@ -133,6 +134,26 @@ fn by_file(world: &World) {
     world.charter(&["propose", &before], ALICE).refused(4, "CHARTER_FORK");
 }
 
+/// The document travels as a file, and the signature back as a QR code, read by somebody else's scanner.
+fn by_code(world: &World) {
+    let next = world.draft("by-code.json", |document| document["persons"][3]["name"] = json!("Erin E."));
+    world.charter(&["propose", &next], ALICE).ok();
+    let (out, code) = (world.file("by-code.signed.json"), world.file("by-code.svg"));
+    let signed = world.charter(&["sign", &next, "--out", &out, "--qr", &code], BOB).json();
+    assert_eq!(signed["qr"], json!(code));
+    let text = super::scan::scan(&world.path("by-code.svg"));
+    let scanned = world.path("scanned");
+    let spoilt = text.replacen("\"signature\":{\"protected\":\"", "\"signature\":{\"protected\":\"AA", 1);
+    assert_ne!(spoilt, text);
+    fs::write(&scanned, spoilt).unwrap();
+    assert_ne!(world.json(&["charter", "submit", "--signature", &world.file("scanned")]).code, 0);
+    // Scanners end what they type with a line break.
+    fs::write(&scanned, text + "\r\n").unwrap();
+    let submitted = world.json(&["charter", "submit", "--signature", &world.file("scanned")]).json();
+    assert_eq!((&submitted["version"], &submitted["in_force"]), (&json!(4), &json!(true)));
+    assert_eq!(world.json(&["charter", "pull"]).json()["version"], 4);
+}
+
 /// Carol gets a second key: with evidence, and with a signature of its own.
 fn a_new_device(world: &World) {
     let (serial, pin, record) = (STRANGER.to_string(), world.file("pin"), world.file("carol-2.json"));
@@ -151,7 +172,7 @@ fn a_new_device(world: &World) {
     assert_eq!(signed["missing"], "new devices: carol with device 5", "{signed}");
     let signed = world.charter(&["sign", &id], STRANGER).json();
     assert_eq!(signed["in_force"], true, "{signed}");
-    assert_eq!(world.json(&["charter", "pull"]).json()["version"], 4);
+    assert_eq!(world.json(&["charter", "pull"]).json()["version"], 5);
     let request = world.request();
     world.judge("approve", &request, ALICE).ok();
     world.judge("approve", &request, STRANGER).ok();
