@@ -9,20 +9,48 @@ use crate::{
     config::{DaemonConfig, DeviceConfig, LogKeyConfig, Pkcs11Config},
     engine::Keys,
     hsm::{
-        DevicePair, FileLogKey, LogSigner, Pkcs11LogKey, Pkcs11Module, Pkcs11Token, SigningDevice,
-        TokenOptions, TokenSelector, UserPin,
+        DevicePair, FileLogKey, HsmError, LateDevice, LogSigner, Pkcs11LogKey, Pkcs11Module, Pkcs11Token,
+        SigningDevice, TokenOptions, TokenSelector, UserPin,
     },
     jose::Ed25519PublicKey,
 };
 
 /// Opens the `hsm_token` and proves its PIN.
 pub(super) fn token(config: &Pkcs11Config) -> anyhow::Result<Arc<Pkcs11Token>> {
+    open(config).with_context(|| format!("the hsm_token {} cannot be opened", config.token))
+}
+
+fn open(config: &Pkcs11Config) -> Result<Arc<Pkcs11Token>, HsmError> {
     let module = Pkcs11Module::open(&config.module)?;
     let selector = TokenSelector::new(&config.token, config.token_serial.as_deref())?;
     let pin = UserPin::from_file(&config.pin_file)?;
     let options = TokenOptions { sessions: config.sessions, ..TokenOptions::default() };
     Pkcs11Token::open(&module, selector, pin, options)
-        .with_context(|| format!("the hsm_token {} cannot be opened", config.token))
+}
+
+/// Opens the devices that answer: of two issuing devices one may be away, and is opened when it comes back.
+pub(super) fn keys_at_hand(config: &DaemonConfig) -> anyhow::Result<Keys> {
+    let Some(standby) = &config.standby else { return keys(config) };
+    let (active, standby) = match (issuing_device(&config.hsm), issuing_device(standby)) {
+        (Ok(active), Ok(standby)) => (active, standby),
+        (Err(error), Ok(standby)) => (late(&config.hsm, error)?, standby),
+        (Ok(active), Err(error)) => (active, late(standby, error)?),
+        (Err(error), Err(_)) => return Err(error),
+    };
+    Ok(Keys { issuing: Arc::new(DevicePair::new(active, standby)), log: log_signer(&config.log_key)? })
+}
+
+/// The device for later, if what keeps it away may pass.
+fn late(config: &DeviceConfig, error: anyhow::Error) -> anyhow::Result<Arc<dyn SigningDevice>> {
+    let DeviceConfig::Pkcs11(config) = config else { return Err(error) };
+    if !error.downcast_ref::<HsmError>().is_some_and(LateDevice::may_pass) {
+        return Err(error);
+    }
+    let error: &(dyn std::error::Error + 'static) = error.as_ref();
+    tracing::error!(name: "hsm.away", device = config.token, error, "ALARM: one of the two issuing devices is away; the other one signs");
+    let location = config.module.display().to_string();
+    let (name, config) = (config.token.clone(), config.clone());
+    Ok(Arc::new(LateDevice::new(&name, &location, move || Ok(open(&config)?))))
 }
 
 /// Opens all devices.

@@ -70,7 +70,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
 }
 
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
-    let keys = devices::keys(config)?;
+    let keys = devices::keys_at_hand(config)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
     let canary_key = key_file::read_or_make(&config.data_dir.join("canary.key"))?.public_key();
     let canary_key = Some(P256PublicKey::try_from(&canary_key)?);

@@ -139,3 +139,26 @@ fn a_move_survives_a_power_cut_and_gives_one_token() {
     assert!(daemon.stop().success());
     assert!(world.replay(&world.entries()).unwrap().is_complete());
 }
+
+/// What was away at the start of the process keeps nobody from access.
+#[test]
+fn a_daemon_starts_while_one_of_two_tokens_is_away() {
+    let world = World::with_standby();
+    let keys: Vec<_> = world.charter.document().issuing_keys.iter().map(|key| key.key.thumbprint()).collect();
+    let token = world.hsm.take_away("issuing");
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let jwt = world.wish(json!({"ttl": 300})).grant_all(&client).unwrap();
+    assert_eq!(kid(&jwt), keys[3], "the standby signs");
+    world.verify(&jwt).unwrap();
+    assert!(daemon.process.log().contains("one of the two issuing devices is away"));
+    assert!(daemon.stop().success());
+
+    token.bring_back();
+    let daemon = wait_for("a start", DEADLINE, || world.try_start(&[]).ok());
+    let client = world.client("erin/file");
+    let jwt = world.wish(json!({"ttl": 300})).grant_all(&client).unwrap();
+    assert_eq!(kid(&jwt), keys[0], "the first key signs again");
+    assert!(daemon.stop().success());
+    assert!(world.replay(&world.entries()).unwrap().is_complete());
+}
