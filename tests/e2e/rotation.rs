@@ -174,6 +174,10 @@ fn a_compromised_key_is_destroyed_as_soon_as_the_hsm_can() {
     });
     assert!(get(world.ports().http, "/metrics").1.contains("breakglass_issuing_keys_to_destroy 1"));
     assert_eq!(destroyed(&client), []);
+    let pending = client.daemon().unwrap().to_destroy;
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].kid, old.to_string());
+    assert!(pending[0].reason.starts_with("HSM_"), "{pending:?}");
     daemon.kill();
 
     token.bring_back();
@@ -182,6 +186,7 @@ fn a_compromised_key_is_destroyed_as_soon_as_the_hsm_can() {
     let client = world.client("erin/file");
     let gone = wait_for("the HSM to have destroyed it", DEADLINE, || destroyed(&client).pop());
     assert_eq!(gone, (old, true));
+    assert_eq!(client.daemon().unwrap().to_destroy, []);
     assert!(!on_the_token(&world).contains("issuing-1"));
     assert!(accepted(&world, &client, &grant(&world, &client, &document)));
     assert!(daemon.stop().success());

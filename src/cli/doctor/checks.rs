@@ -157,6 +157,7 @@ pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
                 clock(&said, now),
             ];
             checks.extend(killed);
+            checks.extend(said.to_destroy.iter().map(to_destroy));
             if !said.latched.is_empty() {
                 checks.push(Check::fail(
                     "latch",
@@ -167,6 +168,23 @@ pub(super) fn daemon(setup: &Setup, now: i64) -> Vec<Check> {
             checks
         }
     }
+}
+
+/// A key that is dead for everybody who reads the charter, and still in the HSM.
+fn to_destroy(pending: &v1::PendingDestruction) -> Check {
+    let why = if pending.reason.is_empty() {
+        String::new()
+    } else {
+        format!(" (the last attempt: {})", text::safe(&pending.reason))
+    };
+    Check::warn(
+        "destruction",
+        format!(
+            "issuing key {} was ended by the charter and is still in the HSM{why}",
+            text::safe(&pending.kid)
+        ),
+        "the daemon goes on trying; look at the HSM if this stays: lax verifiers may take what it signs",
+    )
 }
 
 /// What is killed, wider than one request.

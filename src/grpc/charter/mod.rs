@@ -39,6 +39,14 @@ impl Charters {
             latched: engine.latch().reason().unwrap_or_default().to_owned(),
             now: Some(instant(entered.now)),
             charter_expires_at: Some(seconds(document.expires_at)),
+            to_destroy: engine
+                .keys_to_destroy()
+                .into_iter()
+                .map(|(kid, reason)| v1::PendingDestruction {
+                    kid: kid.to_string(),
+                    reason: reason.unwrap_or_default().to_owned(),
+                })
+                .collect(),
         })
     }
 }

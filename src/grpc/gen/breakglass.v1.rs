@@ -2101,7 +2101,7 @@ pub struct Device {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDaemonRequest {}
 /// GetDaemonResponse describes the daemon.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetDaemonResponse {
     /// Version of the program.
     #[prost(string, tag = "1")]
@@ -2139,6 +2139,19 @@ pub struct GetDaemonResponse {
     /// When the charter in force expires. From then on only a new charter can be adopted.
     #[prost(message, optional, tag = "12")]
     pub charter_expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Issuing keys that the charter has ended and that are still to be destroyed in the HSM.
+    #[prost(message, repeated, tag = "13")]
+    pub to_destroy: ::prost::alloc::vec::Vec<PendingDestruction>,
+}
+/// PendingDestruction is an issuing key that the charter has ended and that may still be in the HSM.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PendingDestruction {
+    /// RFC 7638 thumbprint of the key.
+    #[prost(string, tag = "1")]
+    pub kid: ::prost::alloc::string::String,
+    /// Stable reason of the last attempt that failed; empty before the first.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod charter_service_client {
