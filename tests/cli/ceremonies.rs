@@ -209,6 +209,21 @@ fn every_change_is_rehearsed() {
     }
 }
 
+/// Announced, activated, and at last ended: the three phases of a rotation in one evening.
+#[test]
+fn a_rotation_ends_with_the_destruction_of_the_old_key() {
+    let room = Room { options: &["--phase", "destroy"], ..Room::new("rotate-key") };
+    let said = room.hold();
+    for part in [
+        "becomes destroyed",
+        "The daemon destroys the key in the HSM",
+        "4 charter_adopted",
+        "The log is right",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+}
+
 /// Rehearses one of the ways out; what it said, and what the daemon wrote meanwhile.
 fn recovered(options: &'static [&'static str], present: &[&str], says: &[&str]) -> (String, String) {
     let room = Room { options, ..Room::new("recover") };

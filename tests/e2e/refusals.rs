@@ -64,16 +64,18 @@ impl Judge {
         Self { world, daemon, erin, attempts: BTreeMap::new() }
     }
 
-    /// The entries that are neither counts of refusals nor about snapshots.
+    /// The entries but those that the daemon writes by itself: counts of refusals, snapshots, keys that are gone.
     fn facts(&self) -> Vec<Vec<u8>> {
         let entries = self.erin.entries().unwrap();
-        let counts = |bytes: &Vec<u8>| {
+        let its_own = |bytes: &Vec<u8>| {
             matches!(
                 Entry::parse(bytes).unwrap().event,
-                Event::AttemptsRefused { .. } | Event::SnapshotTaken { .. }
+                Event::AttemptsRefused { .. }
+                    | Event::SnapshotTaken { .. }
+                    | Event::IssuingKeyDestroyed { .. }
             )
         };
-        entries.into_iter().filter(|bytes| !counts(bytes)).collect()
+        entries.into_iter().filter(|bytes| !its_own(bytes)).collect()
     }
 
     /// Does something that has to be refused for this reason.
