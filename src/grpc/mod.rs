@@ -8,6 +8,7 @@ mod audit;
 pub mod cert;
 mod charter;
 mod count;
+mod end;
 pub mod front;
 mod genesis;
 mod kill;

@@ -15,6 +15,7 @@ use tonic::{Request, Status};
 use super::{Access, parse_id, v1};
 use crate::domain::id::RequestId;
 use crate::domain::time::Timestamp;
+use crate::grpc::end::End;
 use crate::grpc::front::{Entered, Front};
 use crate::grpc::places::Place;
 use crate::grpc::roster::Caller;
@@ -56,14 +57,6 @@ impl Access {
     }
 }
 
-/// Why a watch ends.
-enum End {
-    /// The client is gone: nobody is left to tell.
-    Gone,
-    /// The client is told.
-    Told(ServiceError),
-}
-
 struct Watcher {
     access: Access,
     changes: broadcast::Receiver<RequestId>,
@@ -93,14 +86,14 @@ impl Watcher {
                 changed = self.changes.recv() => match changed {
                     Ok(id) => self.send(id).await?,
                     Err(broadcast::error::RecvError::Lagged(_)) => self.send_all().await?,
-                    Err(broadcast::error::RecvError::Closed) => return Err(stopping()),
+                    Err(broadcast::error::RecvError::Closed) => return Err(End::stopping()),
                 },
                 // The first beat comes at once and closes the initial state.
                 _ = beats.tick() => {
                     let at = self.entered()?.now;
                     self.tell(Event::Heartbeat(heartbeat(at))).await?;
                 }
-                () = &mut stopped => return Err(stopping()),
+                () = &mut stopped => return Err(End::stopping()),
                 () = self.events.closed() => return Err(End::Gone),
             }
         }
@@ -147,14 +140,6 @@ impl Watcher {
     fn front(&self) -> &Front {
         &self.access.front
     }
-}
-
-fn stopping() -> End {
-    End::Told(ServiceError::new(
-        Kind::Unavailable,
-        "STOPPING",
-        "the daemon stops: watch again when it is back",
-    ))
 }
 
 fn heartbeat(at: Timestamp) -> v1::Heartbeat {

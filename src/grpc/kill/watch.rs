@@ -13,10 +13,10 @@ use tonic::{Request, Status};
 
 use super::{KillSwitch, v1, view};
 use crate::domain::time::Timestamp;
+use crate::grpc::end::End;
 use crate::grpc::front::Front;
 use crate::grpc::places::Place;
 use crate::grpc::roster::Caller;
-use crate::grpc::status::{Kind, ServiceError};
 use crate::grpc::time::instant;
 use crate::jose::Digest;
 use v1::watch_kills_response::Event;
@@ -46,14 +46,6 @@ impl KillSwitch {
         tokio::spawn(watcher.run());
         Ok(ReceiverStream::new(receiver))
     }
-}
-
-/// Why a watch ends.
-enum End {
-    /// The client is gone: nobody is left to tell.
-    Gone,
-    /// The client is told.
-    Told(ServiceError),
 }
 
 struct Watcher {
@@ -86,10 +78,10 @@ impl Watcher {
         loop {
             tokio::select! {
                 biased;
-                () = &mut stopped => return Err(stopping()),
+                () = &mut stopped => return Err(End::stopping()),
                 () = self.events.closed() => return Err(End::Gone),
                 news = self.news.changed() => {
-                    news.map_err(|_| stopping())?;
+                    news.map_err(|_| End::stopping())?;
                     self.send().await?;
                     self.beat().await?;
                 }
@@ -110,23 +102,25 @@ impl Watcher {
             self.tell(Event::Kill(view::kill(recorded))).await?;
         }
         self.epoch = self.epoch.max(kills.epoch());
-        let lifts = kills.lifts().iter().map(|lifted| (Digest::of(&lifted.statement.payload), lifted));
-        let new: Vec<_> = lifts.filter(|(digest, _)| !self.lifts.contains(digest)).collect();
-        for (digest, lifted) in new {
-            self.lifts.push(digest);
-            self.tell(Event::Lift(view::lift(lifted))).await?;
+        let mut lifts = Vec::new();
+        for lifted in kills.lifts() {
+            let digest = Digest::of(&lifted.statement.payload);
+            if !self.lifts.contains(&digest) {
+                self.tell(Event::Lift(view::lift(lifted))).await?;
+            }
+            lifts.push(digest);
         }
-        let current: Vec<Digest> =
-            kills.lifts().iter().map(|lifted| Digest::of(&lifted.statement.payload)).collect();
-        self.lifts.retain(|digest| current.contains(digest));
+        // Those that are not current any more need not be remembered.
+        self.lifts = lifts;
+        let mut waiting = Vec::new();
         for statement in &unrecorded {
             let digest = Digest::of(&statement.payload);
-            if !self.unrecorded.contains(&digest) {
-                self.unrecorded.push(digest);
+            if !self.unrecorded.contains(&digest) && !waiting.contains(&digest) {
                 self.tell(Event::Kill(view::unrecorded(statement))).await?;
             }
+            waiting.push(digest);
         }
-        self.unrecorded.retain(|digest| unrecorded.iter().any(|it| Digest::of(&it.payload) == *digest));
+        self.unrecorded = waiting;
         Ok(())
     }
 
@@ -139,14 +133,6 @@ impl Watcher {
         let message = v1::WatchKillsResponse { event: Some(event) };
         self.events.send(Ok(message)).await.map_err(|_| End::Gone)
     }
-}
-
-fn stopping() -> End {
-    End::Told(ServiceError::new(
-        Kind::Unavailable,
-        "STOPPING",
-        "the daemon stops: watch again when it is back",
-    ))
 }
 
 fn heartbeat(at: Timestamp, epoch: u64) -> v1::KillHeartbeat {
