@@ -67,8 +67,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     )?;
     let question = format!("Check in, as {}?", custodian.describe());
     device::confirm(&mut session.out, &question, args.device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
+    let pin = custodian.pin(&args.device)?;
     let signed = sign(&setup.charter, &custodian, &pin, None, session)?;
     let Some(daemon) = daemon else { return keep(&signed, args, &custodian, session) };
     let index = hand_in(&daemon, &signed)?;

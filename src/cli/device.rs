@@ -88,6 +88,11 @@ impl Custodian {
         Ok(Self { person, name, key, public: holder.key })
     }
 
+    /// This key's PIN: from the file given, else typed unseen.
+    pub(crate) fn pin(&self, args: &DeviceArgs) -> Result<Pin> {
+        pin(args.pin_file.as_deref(), &format!("PIN of YubiKey {}:", self.key.serial()))
+    }
+
     /// `bob (Bob Example), YubiKey 12345678`.
     pub(crate) fn describe(&self) -> String {
         format!("{} ({}), YubiKey {}", self.person, self.name, self.key.serial())

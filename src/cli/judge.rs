@@ -60,8 +60,7 @@ pub(super) fn consent(
     let custodian = device::choose(&mut session.out, charter, device.serial, now, &[Role::Custodian])?;
     reviewed.eligible(charter, &custodian.person, verdict, false, now)?;
     device::confirm(&mut session.out, &question(verdict, &custodian), device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(device.pin_file.as_deref(), &prompt)?;
+    let pin = custodian.pin(device)?;
     Ok((custodian, pin))
 }
 

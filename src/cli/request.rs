@@ -192,8 +192,7 @@ impl<'a> Signer<'a> {
         session.out.say(told.fields(&view::grant::phrase(&Grant::id_of(payload)), now).render())?;
         let question = format!("Ask for exactly this, as {}?", device.describe());
         device::confirm(&mut session.out, &question, args.device.yes)?;
-        let prompt = format!("PIN of YubiKey {}:", device.key.serial());
-        let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
+        let pin = device.pin(&args.device)?;
         session.out.say(format!("Touch YubiKey {} when it blinks …", device.key.serial()))?;
         let statement = Statement { typ: Typ::Request, payload, station: None, iat: now };
         statement::sign_with_device(&device.key, &device.public, &pin, &statement)

@@ -12,7 +12,11 @@ use p256::{
 };
 use zeroize::Zeroizing;
 
-use super::random;
+use super::{
+    Session, clock,
+    device::{self, Custodian, DeviceArgs},
+    random,
+};
 use crate::{
     domain::{charter::Rules, id::RequestId, statement::AboutRequest},
     jose::{GeneralJws, P256PublicKey, ProtectedHeader, Signature, Typ, json},
@@ -84,6 +88,21 @@ pub(crate) fn sign_with_device(
     let signature = Signature::new(protected, made)?;
     signature.verify(payload, public, typ)?;
     Ok(signature)
+}
+
+/// Asks whether to sign, then for PIN and touch, and signs: the way of every command that ends with a custodian's touch.
+pub(crate) fn consent(
+    custodian: &Custodian,
+    question: &str,
+    (typ, payload): (Typ, &[u8]),
+    args: &DeviceArgs,
+    session: &mut Session,
+) -> Result<Signature> {
+    device::confirm(&mut session.out, question, args.yes)?;
+    let pin = custodian.pin(args)?;
+    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
+    let statement = Statement { typ, payload, station: None, iat: clock::now() };
+    sign_with_device(&custodian.key, &custodian.public, &pin, &statement)
 }
 
 /// A withdrawal or redemption of a request.

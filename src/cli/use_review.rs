@@ -12,8 +12,7 @@ use super::{
     random,
     review::{self, Reviewed},
     setup::Setup,
-    statement::{self, Statement},
-    text, view,
+    statement, text, view,
 };
 use crate::{
     domain::{
@@ -82,9 +81,6 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     };
     let question =
         format!("Say, as {}, that this use was {}?", custodian.describe(), finding.as_str().to_uppercase());
-    device::confirm(&mut session.out, &question, args.device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
     let about = ReviewStatement {
         iss: setup.charter.document().iss.clone(),
         charter: setup.charter.digest(),
@@ -94,9 +90,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         nonce: random::nonce()?,
     };
     let payload = jcs::canonical(&about)?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let statement = Statement { typ: Typ::Review, payload: &payload, station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
+    let what = (Typ::Review, payload.as_slice());
+    let signature = statement::consent(&custodian, &question, what, &args.device, session)?;
     let bytes = statement::single(payload, signature).to_json();
     let (answer, lost) = insist(|| daemon.review(bytes.clone()));
     let index = match answer {

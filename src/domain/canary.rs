@@ -12,6 +12,7 @@ use super::{
     charter::{Charter, IssuingKey, KeyState, Verifier},
     claims::LogPosition,
     id::{Audience, Issuer, PrincipalId},
+    kill::Target,
     state::State,
 };
 use crate::jose::{Digest, JoseError, json};
@@ -111,7 +112,8 @@ impl CanaryClaims {
 }
 
 /// The verifier and the active key, if the charter in force wants a canary of the two.
-pub(super) fn pair<'a>(
+#[must_use]
+pub fn pair<'a>(
     charter: &'a Charter,
     verifier: &PrincipalId,
     kid: &Digest,
@@ -131,6 +133,12 @@ fn wanted(charter: &Charter) -> impl Iterator<Item = (&Verifier, &IssuingKey)> {
         let verifiers = document.verifiers.iter().filter(|verifier| verifier.probe.is_some());
         verifiers.filter(move |verifier| serves(verifier, key)).map(move |verifier| (verifier, key))
     })
+}
+
+/// What stops canaries of this key at this second, if anything: the key was killed, or everything.
+#[must_use]
+pub fn stopped_by(state: &State, kid: &Digest, at: i64) -> Option<Target> {
+    [Target::All, Target::Key(*kid)].into_iter().find(|target| state.kills.stops(target, at))
 }
 
 /// The pairs that have no canary under the charter in force yet.

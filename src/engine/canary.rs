@@ -13,9 +13,7 @@ use crate::{
     domain::{
         Command, Refusal, State,
         canary::{self, Canary, CanaryClaims},
-        charter::KeyState,
         claims::LogPosition,
-        kill::Target,
     },
     jose::{Digest, IssuingPublicKey, P256PublicKey, jwe},
 };
@@ -81,10 +79,8 @@ async fn round(engine: &Engine, seal: P256PublicKey) -> Result<(), EngineError> 
 
 /// Whether the canary is still to be signed: its charter is in force, its key active, and nothing of it was killed.
 fn is_live(state: &State, canary: &Canary) -> bool {
-    let now = state.last().seconds();
-    let killed = [Target::All, Target::Key(canary.kid)];
     state.charter().is_some_and(|charter| charter.digest() == canary.charter)
-        && !killed.iter().any(|target| state.kills().stops(target, now))
+        && canary::stopped_by(state, &canary.kid, state.last().seconds()).is_none()
 }
 
 /// Blocks. The command that records it; nothing where the charter has changed meanwhile.
@@ -103,15 +99,10 @@ fn sign(engine: &Engine, canary: &Canary, seal: P256PublicKey) -> Result<Option<
 /// The key that signs it, and the claims computed again.
 fn work(state: &State, canary: &Canary) -> Result<Option<(IssuingPublicKey, Vec<u8>)>, EngineError> {
     let Some(charter) = state.charter().filter(|_| is_live(state, canary)) else { return Ok(None) };
-    let document = charter.document();
-    let key = document.issuing_keys.iter().find(|key| key.key.thumbprint() == canary.kid);
-    let verifier = document.verifiers.iter().find(|verifier| verifier.id == canary.verifier);
-    let (Some(key), Some(verifier), Some(log)) = (key, verifier, document.log_keys.first()) else {
+    let pair = canary::pair(charter, &canary.verifier, &canary.kid);
+    let (Some((verifier, key)), Some(log)) = (pair, charter.document().log_keys.first()) else {
         return Ok(None);
     };
-    if key.state != KeyState::Active {
-        return Ok(None);
-    }
     let position = LogPosition { origin: log.origin.clone(), index: canary.index };
     let claims = CanaryClaims::new(charter, verifier, &canary.kid, canary.iat, position);
     Ok(Some((key.key.clone(), claims.to_bytes().map_err(Refusal::from)?)))

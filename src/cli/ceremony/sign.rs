@@ -13,8 +13,7 @@ use crate::{
         exit::Problem,
         files, random,
         setup::Setup,
-        statement::{self, Statement},
-        view,
+        statement, view,
     },
     domain::{charter::Rules, id::PersonId, transcript::Transcript},
     jose::{Digest, GeneralJws, Signature, Typ},
@@ -70,22 +69,9 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     }
     let signed = signers(rules, &jws);
     if !signed.contains(&custodian.person) {
-        device::confirm(
-            &mut session.out,
-            &format!("Sign this, as {}?", custodian.describe()),
-            args.device.yes,
-        )?;
-        let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-        let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
-        session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-        let statement =
-            Statement { typ: Typ::Transcript, payload: &jws.payload, station: None, iat: clock::now() };
-        jws.signatures.push(statement::sign_with_device(
-            &custodian.key,
-            &custodian.public,
-            &pin,
-            &statement,
-        )?);
+        let question = format!("Sign this, as {}?", custodian.describe());
+        let what = (Typ::Transcript, jws.payload.as_slice());
+        jws.signatures.push(statement::consent(&custodian, &question, what, &args.device, session)?);
         files::replace(&place.signed(), &jws.to_json(), files::Access::Public)?;
     }
     let signed = signers(rules, &jws);

@@ -19,8 +19,7 @@ use crate::{
         id::IdArg,
         qr,
         setup::Setup,
-        statement::{self, Statement},
-        view,
+        statement, view,
     },
     domain::{
         charter::{Charter, MAX_CHARTER_BYTES, Rules, Tally},
@@ -60,12 +59,8 @@ pub(super) fn sign(
         view::charter::phrase(&rules.digest())
     ))?;
     let question = format!("Let this follow the charter in force, as {}?", custodian.describe());
-    device::confirm(&mut session.out, &question, args.yes)?;
-    let pin = device::pin(args.pin_file.as_deref(), &format!("PIN of YubiKey {}:", custodian.key.serial()))?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let statement =
-        Statement { typ: Typ::Charter, payload: &begun.payload, station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
+    let what = (Typ::Charter, begun.payload.as_slice());
+    let signature = statement::consent(&custodian, &question, what, args, session)?;
     Ok((signature, custodian))
 }
 

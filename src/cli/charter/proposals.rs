@@ -15,8 +15,7 @@ use crate::{
         id::IdArg,
         random,
         setup::Setup,
-        statement::{self, Statement},
-        text, view,
+        statement, text, view,
     },
     domain::{
         charter::{Charter, MAX_CHARTER_BYTES, Rules},
@@ -165,10 +164,6 @@ pub(super) fn retract(args: &RetractArgs, session: &mut Session) -> Result<()> {
         device::choose(&mut session.out, charter, args.device.serial, clock::now(), device::KEEPERS)?;
     let question =
         format!("Take back the charter {}, as {}?", consent::short(&proposed), custodian.describe());
-    device::confirm(&mut session.out, &question, args.device.yes)?;
-    let pin =
-        device::pin(args.device.pin_file.as_deref(), &format!("PIN of YubiKey {}:", custodian.key.serial()))?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
     let about = AboutProposal {
         iss: charter.document().iss.clone(),
         charter: charter.digest(),
@@ -176,8 +171,8 @@ pub(super) fn retract(args: &RetractArgs, session: &mut Session) -> Result<()> {
         nonce: random::nonce()?,
     };
     let payload = jcs::canonical(&about)?;
-    let statement = Statement { typ: Typ::Retraction, payload: &payload, station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
+    let what = (Typ::Retraction, payload.as_slice());
+    let signature = statement::consent(&custodian, &question, what, &args.device, session)?;
     daemon.retract(statement::single(payload, signature).to_json())?;
     let result = json!({ "id": proposed, "retracted": true });
     session.out.result(&result, || format!("The charter {} is proposed no more.", consent::short(&proposed)))

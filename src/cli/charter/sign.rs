@@ -11,9 +11,7 @@ use crate::{
         Session, clock,
         device::{self, DeviceArgs},
         exit::Problem,
-        files,
-        statement::{self, Statement},
-        view,
+        files, statement, view,
     },
     domain::charter::MAX_CHARTER_BYTES,
     jose::{GeneralJws, Typ},
@@ -75,13 +73,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         view::charter::phrase(&rules.digest())
     ))?;
     let question = format!("Put this charter in force, as {}?", custodian.describe());
-    device::confirm(&mut session.out, &question, args.device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let statement =
-        Statement { typ: Typ::Charter, payload: &loaded.payload, station: None, iat: clock::now() };
-    signed.signatures.push(statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?);
+    let what = (Typ::Charter, loaded.payload.as_slice());
+    signed.signatures.push(statement::consent(&custodian, &question, what, &args.device, session)?);
     files::replace(&out, &signed.to_json(), files::Access::Public)?;
     let states = view::charter::signatures(rules, Some(&signed));
     let missing = states.iter().filter(|state| state.signed_at.is_none()).count();

@@ -11,8 +11,7 @@ use crate::{
         device::{self, DeviceArgs},
         files, random,
         setup::Setup,
-        statement::{self, Statement},
-        text, view,
+        statement, text, view,
     },
     domain::{
         charter::{Charter, MAX_CHARTER_BYTES},
@@ -54,10 +53,6 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         "No quorum is left, and this chain is to end after seven days. Announce it, as {}?",
         custodian.describe()
     );
-    device::confirm(&mut session.out, &question, args.device.yes)?;
-    let pin =
-        device::pin(args.device.pin_file.as_deref(), &format!("PIN of YubiKey {}:", custodian.key.serial()))?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
     let about = AboutGenesis {
         iss: charter.document().iss.clone(),
         charter: charter.digest(),
@@ -65,8 +60,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         nonce: random::nonce()?,
     };
     let payload = jcs::canonical(&about)?;
-    let statement = Statement { typ: Typ::Announcement, payload: &payload, station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &statement)?;
+    let what = (Typ::Announcement, payload.as_slice());
+    let signature = statement::consent(&custodian, &question, what, &args.device, session)?;
     let jws = statement::single(payload, signature).to_json();
     let announced = setup.connect()?.announce_genesis(jws, new.to_json())?;
     let (id, ends) = announced.map_or_else(

@@ -15,7 +15,7 @@ use crate::{
         id::IdArg,
         random,
         setup::Setup,
-        statement::{self, Statement},
+        statement,
     },
     domain::{
         genesis::{AboutCancellation, SignedCancellation},
@@ -72,13 +72,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let kid = found.public.thumbprint();
     if !jws.signatures.iter().any(|signature| signature.header().kid == kid) {
         let question = format!("Cancel it, so that this chain goes on, as {}?", found.describe());
-        device::confirm(&mut session.out, &question, args.device.yes)?;
-        let pin =
-            device::pin(args.device.pin_file.as_deref(), &format!("PIN of YubiKey {}:", found.key.serial()))?;
-        session.out.say(format!("Touch YubiKey {} when it blinks …", found.key.serial()))?;
-        let statement =
-            Statement { typ: Typ::Cancellation, payload: &jws.payload, station: None, iat: clock::now() };
-        jws.signatures.push(statement::sign_with_device(&found.key, &found.public, &pin, &statement)?);
+        let what = (Typ::Cancellation, jws.payload.as_slice());
+        jws.signatures.push(statement::consent(&found, &question, what, &args.device, session)?);
         files::replace(&args.file, &jws.to_json(), files::Access::Public)?;
     }
     let signed = SignedCancellation::verify(jws, charter)?;

@@ -18,7 +18,7 @@ use crate::{
         id::IdArg,
         random,
         setup::Setup,
-        statement::{self, FileKey, Statement},
+        statement::{self, FileKey},
         view,
     },
     domain::{
@@ -131,12 +131,8 @@ fn sign(kill: &Kill, setup: &Setup, how: &How, session: &mut Session) -> Result<
     let custodian =
         device::choose(&mut session.out, &setup.charter, how.device.serial, now, &[Role::Custodian])?;
     let question = format!("Kill {}, as {}?", kill.target, custodian.describe());
-    device::confirm(&mut session.out, &question, how.device.yes)?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(how.device.pin_file.as_deref(), &prompt)?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
-    let about = Statement { typ: Typ::Kill, payload: &payload, station: None, iat: clock::now() };
-    let signature = statement::sign_with_device(&custodian.key, &custodian.public, &pin, &about)?;
+    let what = (Typ::Kill, payload.as_slice());
+    let signature = statement::consent(&custodian, &question, what, &how.device, session)?;
     Ok(statement::single(payload, signature))
 }
 

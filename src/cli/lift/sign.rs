@@ -13,7 +13,7 @@ use crate::{
         exit::Problem,
         files,
         setup::Setup,
-        statement::{self, Statement},
+        statement,
     },
     domain::kill::SignedLift,
     jose::Typ,
@@ -52,17 +52,10 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
         let message = format!("{} has signed this lift already: each key signs once", custodian.describe());
         return Err(Problem::refused("ALREADY_SIGNED", message).into());
     }
-    device::confirm(
-        &mut session.out,
-        &format!("End these kills, as {}?", custodian.describe()),
-        args.device.yes,
-    )?;
-    let prompt = format!("PIN of YubiKey {}:", custodian.key.serial());
-    let pin = device::pin(args.device.pin_file.as_deref(), &prompt)?;
-    session.out.say(format!("Touch YubiKey {} when it blinks …", custodian.key.serial()))?;
+    let question = format!("End these kills, as {}?", custodian.describe());
     let payload = file.lift.to_bytes()?;
-    let about = Statement { typ: Typ::Lift, payload: &payload, station: None, iat: clock::now() };
-    file.signatures.push(statement::sign_with_device(&custodian.key, &custodian.public, &pin, &about)?);
+    let what = (Typ::Lift, payload.as_slice());
+    file.signatures.push(statement::consent(&custodian, &question, what, &args.device, session)?);
     files::replace(&args.file, &serde_json::to_vec_pretty(&file)?, files::Access::Public)?;
     signed_by.push(custodian.person.to_string());
     let signed = SignedLift::verify(file.statement()?, &setup.charter)?;

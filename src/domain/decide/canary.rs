@@ -7,7 +7,7 @@ use crate::{
         command::Context,
         event::Event,
         id::PrincipalId,
-        kill::{KillRefusal, Target},
+        kill::KillRefusal,
         refusal::Refusal,
         state::State,
     },
@@ -24,10 +24,8 @@ pub(super) fn authorize(
     let not_due = || Refusal::CanaryNotDue { verifier: verifier.clone(), kid: *kid };
     let (wanted, _) = canary::pair(charter, verifier, kid).ok_or_else(not_due)?;
     // What is signed with a killed key, or in a lockdown, would only show that it can be.
-    for target in [Target::All, Target::Key(*kid)] {
-        if state.kills.stops(&target, context.now.seconds()) {
-            return Err(KillRefusal::killed(&target).into());
-        }
+    if let Some(target) = canary::stopped_by(state, kid, context.now.seconds()) {
+        return Err(KillRefusal::killed(&target).into());
     }
     let has = state.canary(verifier, kid);
     if has.is_some_and(|canary| canary.charter == charter.digest()) {
