@@ -19,10 +19,11 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["jose", "tlog"],
     &["domain"],
-    &["hsm", "piv", "store", "config", "telemetry"],
+    &["hsm", "piv", "store", "config", "telemetry", "fetch"],
     &["engine"],
     &["grpc", "http"],
     &["client"],
+    &["gate"],
     &["cli", "daemon"],
 ];
 
