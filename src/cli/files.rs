@@ -20,7 +20,7 @@ use crate::{
         evidence::Evidence,
         id::PersonId,
     },
-    jose::IssuingPublicKey,
+    jose::{IssuingPublicKey, P256PublicKey},
 };
 
 /// Largest file that is read: an evidence file of many devices stays far below.
@@ -31,6 +31,8 @@ const MAX_JSON: u64 = 4 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct DaemonFile {
     pub(crate) issuing_key: IssuingPublicKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operational_key: Option<P256PublicKey>,
     pub(crate) log_key: LogKey,
     pub(crate) daemon: DaemonKey,
 }

@@ -63,6 +63,7 @@ fn every_command_explains_itself_with_an_example() {
         &["charter", "verify"],
         &["custodian", "enrol"],
         &["key", "new"],
+        &["key", "secret"],
     ] {
         let ran = place.run(&[command, &["--help"]].concat());
         assert_eq!(ran.code, 0, "{command:?}");

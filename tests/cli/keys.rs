@@ -31,3 +31,18 @@ fn a_new_key_is_private_and_is_never_overwritten() {
     };
     assert_eq!(of("pkey", "keys/alice.key.pem"), of("x509", "keys/alice.cert.pem"));
 }
+
+#[test]
+fn a_secret_is_in_its_file_alone_and_the_charter_gets_its_digest() {
+    let place = Place::new();
+    let ran = place.run(&["--json", "key", "secret", "--out", "vault.secret"]);
+    let made: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let file = place.path().join("vault.secret");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = place.read("vault.secret");
+    assert_eq!(breakglass::jose::b64::decode(std::str::from_utf8(&secret).unwrap()).unwrap().len(), 32);
+    assert_eq!(made["digest"], breakglass::jose::Digest::of(&secret).to_string());
+    assert!(!ran.stdout.contains(std::str::from_utf8(&secret).unwrap()), "it is printed");
+    assert_eq!(place.run(&["key", "secret", "--out", "vault.secret"]).code, 1);
+    assert_eq!(place.read("vault.secret"), secret, "it was overwritten");
+}

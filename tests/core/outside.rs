@@ -1,12 +1,15 @@
 //! Verifiers, kill rights, reviews and copies outside: what a charter may say of them, and how a change of it reads.
 
-use breakglass::domain::charter::{Change, Charter, NotPermitted, Rules, difference};
+use breakglass::{
+    domain::charter::{Change, Charter, NotPermitted, Rules, difference},
+    jose::Digest,
+};
 use serde_json::{Value, json};
 
 use crate::{
     chain::next,
     charter::words,
-    kit::{AUD, NOW, charter_of, document, grant, key, patch, payload},
+    kit::{AUD, DEVICES, NOW, charter_of, document, grant, key, patch, payload, signed_at},
 };
 
 /// The document of the kit with one of each.
@@ -17,15 +20,23 @@ pub fn furnished() -> Value {
             "verifiers": [
                 {"id": "vault", "aud": AUD, "longest_session": 1800, "revocation_hook": "https://vault.example.test/revoke",
                  "probe": {"url": "https://vault.example.test/v1/auth/jwt/login", "body": "{\"jwt\":\"{jwt}\"}"},
-                 "keys": [key("vault/file").jwk()]},
+                 "keys": [key("vault/file").jwk()], "secret": Digest::of(b"vault's secret"),
+                 "events": "https://vault.example.test/events"},
                 {"id": "api", "aud": AUD, "probe": {"url": "http://127.0.0.1:8080/"}},
             ],
             "kill_rights": {"jti": ["erin", "pager"], "requester": ["pager"]},
+            "operational_keys": [operational("ops/1"), operational("ops/2")],
         }),
     );
+    document["profiles"][0]["status"] = json!(true);
     document["profiles"][0]["review"] =
         json!({"within": 86_400, "by": {"threshold": 2, "of": ["alice", "bob", "dave", "carol"]}});
     document
+}
+
+/// The record of an operational key.
+fn operational(name: &str) -> Value {
+    json!({"iss": "https://breakglass.example.test/ops", "key": key(name).jwk()})
 }
 
 fn receipts() -> Value {
@@ -81,6 +92,26 @@ fn each_rule_about_the_outside_refuses_in_words() {
     ] {
         refused("/verifiers", verifier(json!({"probe": {"url": url}})), "is not valid");
     }
+    let secret = Digest::of(b"vault's secret");
+    let sharing =
+        json!([{"id": "vault", "aud": AUD, "secret": secret}, {"id": "api", "aud": AUD, "secret": secret}]);
+    refused("/verifiers", sharing, "appears twice");
+    refused("/verifiers", verifier(json!({"secret": "short"})), "not unpadded base64url");
+    let changed = |changes: Value| json!([patch(operational("ops/1"), changes)]);
+    for (keys, says) in [
+        (json!([]), "needs a status list, and no operational key"),
+        (changed(json!({"iss": "https://breakglass.example.test"})), "has another issuer than tokens"),
+        (json!([operational("ops/1"), operational("ops/1")]), "operational key"),
+        (
+            json!([operational("ops/1"), {"iss": "https://x.example.test", "key": key("ops/2").jwk()}]),
+            "have one issuer",
+        ),
+        (changed(json!({"key": key("hsm/1").jwk()})), "is also an issuing key"),
+        (changed(json!({"key": key("erin/file").jwk()})), "is also an issuing key"),
+        (["1", "2", "3", "4"].iter().map(|name| operational(name)).collect(), "at most 3 operational keys"),
+    ] {
+        refused("/operational_keys", keys, says);
+    }
     refused("/kill_rights", json!({"jti": []}), "names nobody");
     refused("/kill_rights", json!({"jti": ["mallory"]}), "no person or tool");
     refused("/kill_rights", json!({"some": ["erin"]}), "unknown variant");
@@ -128,9 +159,14 @@ fn changes_of_the_outside_are_told() {
     let before = charter_of(&furnished());
     let mut document = next(&before);
     document["verifiers"] = json!([
-        patch(document["verifiers"][0].clone(), json!({"longest_session": 3600, "keys": []})),
-        {"id": "proxy", "aud": AUD},
+        patch(
+            document["verifiers"][0].clone(),
+            json!({"longest_session": 3600, "keys": [], "secret": null, "events": "https://vault.example.test/other"})
+        ),
+        {"id": "proxy", "aud": AUD, "secret": Digest::of(b"proxy's secret"), "events": "https://proxy.example.test/"},
     ]);
+    document["operational_keys"] = json!([operational("ops/2"), operational("ops/3")]);
+    document["profiles"][0]["status"] = json!(false);
     document["kill_rights"] = json!({"all": ["erin"], "jti": ["erin", "pager"]});
     document["receipts"] = receipts();
     document["profiles"][0]["review"]["within"] = json!(3600);
@@ -144,11 +180,23 @@ fn changes_of_the_outside_are_told() {
         lines,
         [
             "changes the review of each use of db-read from within 86400 s by 2 of (alice, bob, dave, carol) to within 3600 s by 2 of (alice, bob, dave, carol)",
+            "! tokens of db-read have no place any more in the status list",
+            &format!("removes operational key {}", key("ops/1").kid()),
+            &format!(
+                "! adds operational key {}, which signs status lists and events as https://breakglass.example.test/ops",
+                key("ops/3").kid()
+            ),
             "! vault keeps sessions for 3600 s, ended at https://vault.example.test/revoke (it was: keeps sessions for 1800 s, ended at https://vault.example.test/revoke)",
             &format!("takes the key {vault} from vault"),
+            &format!(
+                "! vault cannot ask the daemon about tokens (it was: asks the daemon about tokens with the secret of digest {})",
+                Digest::of(b"vault's secret")
+            ),
+            "! vault is sent security events at https://vault.example.test/other (it was: is sent security events at https://vault.example.test/events)",
             "! forgets the verifier api: no kill is proven there any more",
             &format!(
-                "adds the verifier proxy for {AUD}, never shown a token; keeps no sessions; keys: nothing"
+                "adds the verifier proxy for {AUD}, never shown a token; keeps no sessions; keys: nothing; asks the daemon about tokens with the secret of digest {}; is sent security events at https://proxy.example.test/",
+                Digest::of(b"proxy's secret")
             ),
             "! pager may no longer kill at level requester",
             "! erin may kill at level all",
@@ -160,4 +208,32 @@ fn changes_of_the_outside_are_told() {
         ]
     );
     assert!(before.document().expires_at > NOW);
+}
+
+/// What signs about tokens never signs tokens, in no version of the chain, nor anything for a person.
+#[test]
+fn an_operational_key_has_one_purpose_for_ever() {
+    let before = charter_of(&furnished());
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut document = next(&before);
+        change(&mut document);
+        document["operational_keys"] = json!([operational("ops/3")]);
+        let statement = signed_at(&payload(&document), &DEVICES, NOW);
+        before.successor(statement, NOW).map(|_| ()).map_err(|error| error.reason())
+    };
+    assert_eq!(refused(&|_| {}), Ok(()));
+    let issues = refused(&|document| document["issuing_keys"][0]["key"] = key("ops/1").jwk());
+    assert_eq!(issues, Err("CHARTER_KEY_MOVED"));
+    let asks = refused(&|document| document["persons"][4]["keys"] = json!([key("ops/2").jwk()]));
+    assert_eq!(asks, Err("CHARTER_KEY_MOVED"));
+    let with_past = patch(
+        furnished(),
+        json!({"issuing_keys": [furnished()["issuing_keys"][0], {"key": key("hsm/past").jwk(), "profiles": [], "state": "compromised"}]}),
+    );
+    let before = charter_of(&with_past);
+    let mut document = next(&before);
+    document["issuing_keys"].as_array_mut().unwrap().pop();
+    document["operational_keys"] = json!([operational("hsm/past")]);
+    let again = before.successor(signed_at(&payload(&document), &DEVICES, NOW), NOW);
+    assert_eq!(again.map(|_| ()).map_err(|error| error.reason()), Err("CHARTER_KEY_MOVED"));
 }

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::draft::operational_issuer;
 use crate::{
     cli::{
         exit::Problem,
         files::{self, DeviceFile},
     },
     domain::{
-        charter::{Advisory, Document, Firmware, IssuingKey, KeyState, Person, Role},
-        id::{GroupId, PersonId},
+        charter::{
+            Advisory, Document, Firmware, IssuingKey, KeyState, OperationalKey, Person, Role, Verifier,
+        },
+        id::{Endpoint, GroupId, PersonId, PrincipalId, ProfileId},
     },
     jose::{Digest, IssuingPublicKey},
 };
@@ -57,6 +60,21 @@ pub(crate) struct Changes {
     // One kid in 64 begins with a hyphen.
     #[arg(long, value_name = "KID=STATE", value_parser = key_state, allow_hyphen_values = true)]
     issuing_key: Vec<(Digest, KeyState)>,
+    /// Add an operational key, after those there are: the public key that breakglassd wrote
+    #[arg(long, value_name = "FILE")]
+    add_operational_key: Vec<PathBuf>,
+    /// Remove an operational key
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+    remove_operational_key: Vec<Digest>,
+    /// Have a verifier ask the daemon about tokens: the digest that breakglass key secret printed
+    #[arg(long, value_name = "ID=DIGEST", value_parser = secret)]
+    verifier_secret: Vec<(PrincipalId, Digest)>,
+    /// Send a verifier security events
+    #[arg(long, value_name = "ID=URL", value_parser = endpoint)]
+    verifier_events: Vec<(PrincipalId, Endpoint)>,
+    /// Give tokens of a profile a place in the status list
+    #[arg(long, value_name = "PROFILE")]
+    status_list: Vec<ProfileId>,
 }
 
 fn pair(text: &str) -> Result<(&str, &str), String> {
@@ -66,6 +84,18 @@ fn pair(text: &str) -> Result<(&str, &str), String> {
 fn person(text: &str) -> Result<(PersonId, String), String> {
     let (id, name) = pair(text)?;
     Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, name.to_owned()))
+}
+
+fn secret(text: &str) -> Result<(PrincipalId, Digest), String> {
+    let (id, digest) = pair(text)?;
+    let digest = digest.parse().map_err(|error| format!("{digest}: {error}"))?;
+    Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, digest))
+}
+
+fn endpoint(text: &str) -> Result<(PrincipalId, Endpoint), String> {
+    let (id, url) = pair(text)?;
+    let url = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    Ok((id.parse().map_err(|error| format!("{id}: {error}"))?, url))
 }
 
 fn firmware(text: &str) -> Result<Firmware, String> {
@@ -137,8 +167,43 @@ impl Changes {
         for (kid, state) in &self.issuing_key {
             set_state(document, kid, *state)?;
         }
+        self.make_for_verifiers(document)
+    }
+
+    /// What others are told about tokens.
+    fn make_for_verifiers(&self, document: &mut Document) -> Result<()> {
+        for kid in &self.remove_operational_key {
+            let before = document.operational_keys.len();
+            document.operational_keys.retain(|key| key.key.thumbprint() != *kid);
+            if document.operational_keys.len() == before {
+                return Err(nothing(format!("the charter has no operational key {kid}")).into());
+            }
+        }
+        for file in &self.add_operational_key {
+            let key = files::read_json(file, "a public key")?;
+            let iss = match document.operational_keys.first() {
+                Some(first) => first.iss.clone(),
+                None => operational_issuer(&document.iss)?,
+            };
+            document.operational_keys.push(OperationalKey { iss, key });
+        }
+        for (id, digest) in &self.verifier_secret {
+            verifier(document, id)?.secret = Some(*digest);
+        }
+        for (id, url) in &self.verifier_events {
+            verifier(document, id)?.events = Some(url.clone());
+        }
+        for id in &self.status_list {
+            let profile = document.profiles.iter_mut().find(|profile| profile.id == *id);
+            profile.ok_or_else(|| nothing(format!("the charter has no profile {id}")))?.status = true;
+        }
         Ok(())
     }
+}
+
+fn verifier<'a>(document: &'a mut Document, id: &PrincipalId) -> Result<&'a mut Verifier> {
+    let found = document.verifiers.iter_mut().find(|verifier| verifier.id == *id);
+    Ok(found.ok_or_else(|| nothing(format!("the charter has no verifier {id}")))?)
 }
 
 fn nothing(message: String) -> Problem {

@@ -19,8 +19,8 @@ use crate::{
     },
     domain::{
         charter::{
-            Advisory, AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, KillLevel, Person,
-            Probe, Profile, Receipts, RequesterKey, Review, Role, Term, Verifier,
+            Advisory, AttestationPolicy, Client, Document, Firmware, IssuingKey, KeyState, KillLevel,
+            OperationalKey, Person, Probe, Profile, Receipts, RequesterKey, Review, Role, Term, Verifier,
         },
         detail::Rule,
         evidence::Evidence,
@@ -62,6 +62,8 @@ pub(super) struct Draft {
     #[serde(default)]
     kill_rights: BTreeMap<KillLevel, BTreeSet<PrincipalId>>,
     receipts: Option<Receipts>,
+    /// The issuer of status lists and security events: another than that of tokens.
+    operational_issuer: Option<Issuer>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +125,8 @@ struct ProfileDraft {
     #[serde(default)]
     stations: bool,
     review: Option<ReviewDraft>,
+    #[serde(default)]
+    status: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +148,9 @@ struct VerifierDraft {
     revocation_hook: Option<Endpoint>,
     #[serde(default)]
     keys: Vec<PathBuf>,
+    /// What `breakglass key secret` printed.
+    secret: Option<Digest>,
+    events: Option<Endpoint>,
 }
 
 const fn ninety() -> u16 {
@@ -226,6 +233,13 @@ impl Draft {
             profiles: profiles.iter().map(|profile| profile.id.clone()).collect(),
             state: KeyState::Active,
         };
+        let operational_issuer = match (self.operational_issuer, &daemon.operational_key) {
+            (Some(issuer), _) => Some(issuer),
+            (None, Some(_)) => Some(operational_issuer(&self.issuer)?),
+            (None, None) => None,
+        };
+        let operational_keys = operational_issuer.into_iter().zip(daemon.operational_key);
+        let operational_keys = operational_keys.map(|(iss, key)| OperationalKey { iss, key });
         let document = Document {
             version: 1,
             previous: None,
@@ -243,6 +257,7 @@ impl Draft {
             recovery: self.recovery,
             by_recovery: false,
             issuing_keys: vec![issuing_key],
+            operational_keys: operational_keys.collect(),
             log_keys: vec![daemon.log_key],
             daemons: vec![daemon.daemon],
             attestation: AttestationPolicy {
@@ -257,6 +272,12 @@ impl Draft {
         };
         Ok(Drafted { document, evidence })
     }
+}
+
+/// Where nobody names another: one below that of tokens.
+pub(super) fn operational_issuer(issuer: &Issuer) -> Result<Issuer> {
+    let text = format!("{}/ops", issuer.as_str().trim_end_matches('/'));
+    text.parse().context("name an operational_issuer in the draft")
 }
 
 impl PersonDraft {
@@ -314,6 +335,7 @@ impl ProfileDraft {
             requester_key: self.requester_key,
             stations: self.stations,
             review: self.review.map(|review| Review { within: review.within, by: review.by }),
+            status: self.status,
         }
     }
 }
@@ -327,6 +349,8 @@ impl VerifierDraft {
             longest_session: self.longest_session,
             revocation_hook: self.revocation_hook,
             keys: folder.keys(&self.keys)?,
+            secret: self.secret,
+            events: self.events,
         })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Command {
     New(new::Args),
     Sign(sign::Args),
     Show(show::Args),
-    Draft(next::Args),
+    Draft(Box<next::Args>),
     Diff(diff::Args),
     Propose(propose::Args),
     Proposals(proposals::Args),

@@ -99,6 +99,9 @@ fn profile_text(rules: &Rules, profile: &Profile) -> String {
         let within = text::duration(review.within.into());
         fields.add("reviewed", format!("within {within} of each issuance, by {}", by.describe()));
     }
+    if profile.status {
+        fields.add("status", "tokens have a place in the status list");
+    }
     fields.add(
         "stations",
         if profile.stations {
@@ -184,6 +187,8 @@ fn keys_text(rules: &Rules) -> String {
             format!("{kid} {alg} {} for {}", state.unwrap_or_default(), profiles.join(", "))
         }),
     );
+    let operational = document.operational_keys.iter();
+    fields.list("operational", operational.map(|key| format!("{} as {}", key.key.thumbprint(), key.iss)));
     fields
         .list("log", document.log_keys.iter().map(|key| format!("{} {}", key.origin, key.key.thumbprint())));
     fields.list("daemon", document.daemons.iter().map(|daemon| format!("{} {}", daemon.id, daemon.spki)));

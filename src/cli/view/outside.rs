@@ -32,7 +32,7 @@ pub(super) fn describe(rules: &Rules) -> String {
 }
 
 fn verifier(verifier: &Verifier) -> String {
-    let Verifier { id, aud, probe, longest_session, revocation_hook, keys } = verifier;
+    let Verifier { id, aud, probe, longest_session, revocation_hook, keys, secret, events } = verifier;
     let mut fields = Fields::default();
     match probe {
         Some(probe) => fields.add("probed", probe.url.to_string()),
@@ -46,6 +46,12 @@ fn verifier(verifier: &Verifier) -> String {
         fields.add("sessions", format!("up to {lasts} of its own, whatever becomes of the token; {ends}"));
     }
     fields.list("keys", keys.iter().map(|key| key.thumbprint().to_string()));
+    if let Some(secret) = secret {
+        fields.add("asks", format!("the daemon about tokens, with the secret of digest {secret}"));
+    }
+    if let Some(events) = events {
+        fields.add("is told", format!("security events at {events}"));
+    }
     let indented = fields.render().lines().fold(String::new(), |text, line| text + "  " + line + "\n");
     format!("  {id}, for {aud}\n{indented}")
 }

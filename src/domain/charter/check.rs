@@ -17,7 +17,7 @@ use crate::{
         id::{GroupId, PersonId},
         quorum::{Formula, Quorum},
     },
-    jose::{Digest, IssuingPublicKey, b64},
+    jose::{Digest, IssuingPublicKey, P256PublicKey, b64},
 };
 
 const MAX_PERSONS: usize = 64;
@@ -54,13 +54,23 @@ pub(super) fn check(document: Document, digest: Digest) -> Result<Rules, Charter
     Ok(rules)
 }
 
-/// A key has one purpose: those of people and tools, of daemons, and those that issue are not the same.
+/// A key has one purpose: those of people and tools, of daemons, those that issue and operational ones are not the same.
 fn apart(document: &Document, holders: &BTreeMap<Digest, Holder>) -> Result<(), CharterError> {
     let issuing = || document.issuing_keys.iter().map(|key| &key.key);
     if let Some(key) = issuing().map(IssuingPublicKey::thumbprint).find(|kid| holders.contains_key(kid)) {
         return refuse(format!("issuing key {key} is also somebody's own key"));
     }
-    let people = holders.values().map(|holder| holder.key.spki_der());
+    let operational = || document.operational_keys.iter().map(|key| &key.key);
+    let taken = |kid: &Digest| {
+        holders.contains_key(kid) || issuing().map(IssuingPublicKey::thumbprint).any(|one| one == *kid)
+    };
+    if let Some(key) = operational().map(P256PublicKey::thumbprint).find(taken) {
+        return refuse(format!("operational key {key} is also an issuing key, or somebody's own"));
+    }
+    let people = holders
+        .values()
+        .map(|holder| holder.key.spki_der())
+        .chain(operational().map(P256PublicKey::spki_der));
     let others: BTreeSet<Digest> =
         people.chain(issuing().map(|key| key.key().spki_der())).map(|der| Digest::of(&der)).collect();
     match document.daemons.iter().find(|daemon| others.contains(&daemon.spki)) {
@@ -176,6 +186,9 @@ fn distinct(document: &Document) -> Result<(), CharterError> {
     once("device", devices().map(|device| device.serial().to_string()))?;
     once("certificate", of_persons.chain(of_clients).map(ToString::to_string))?;
     once("issuing key", document.issuing_keys.iter().map(|key| key.key.thumbprint().to_string()))?;
+    once("operational key", document.operational_keys.iter().map(|key| key.key.thumbprint().to_string()))?;
+    let secrets = document.verifiers.iter().filter_map(|verifier| verifier.secret);
+    once("secret", secrets.map(|secret| secret.to_string()))?;
     once("log origin", document.log_keys.iter().map(|key| key.origin.to_string()))?;
     once("daemon", document.daemons.iter().map(|daemon| daemon.id.to_string()))?;
     once("daemon key", document.daemons.iter().map(|daemon| daemon.spki.to_string()))

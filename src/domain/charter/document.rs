@@ -63,6 +63,9 @@ pub struct Document {
     pub by_recovery: bool,
     /// Keys in the HSM that sign tokens.
     pub issuing_keys: Vec<IssuingKey>,
+    /// Keys that sign status lists and security events, never tokens; the first one signs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operational_keys: Vec<OperationalKey>,
     /// Keys that sign checkpoints of the audit log.
     pub log_keys: Vec<LogKey>,
     /// The daemons, by the SHA-256 of their TLS public keys.
@@ -271,6 +274,9 @@ pub struct Profile {
     /// What has to follow each use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
+    /// Whether its tokens have a place in the status list, where any verifier can look up whether they were killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub status: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
@@ -321,6 +327,17 @@ pub struct IssuingKey {
     pub profiles: BTreeSet<ProfileId>,
     /// Where it is in its life.
     pub state: KeyState,
+}
+
+/// A key that signs what is said *about* tokens: under an issuer of its own, so that nothing it signs passes for a token
+/// at a verifier that looks at little else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationalKey {
+    /// The issuer of what it signs, which is not that of tokens.
+    pub iss: Issuer,
+    /// Its public half: ES256.
+    pub key: P256PublicKey,
 }
 
 /// A key that signs checkpoints.

@@ -31,6 +31,9 @@ pub struct Lineage {
     /// When the last token of an issuing key that has signed and does so no more expires, Unix seconds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     expires: BTreeMap<Digest, i64>,
+    /// Keys that sign what is said about tokens.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    operational: BTreeSet<Digest>,
     /// The algorithm of each issuing key whose thumbprint does not decide it: one key has one for ever (RFC 8725, 3.1).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rsa: BTreeMap<Digest, TokenAlg>,
@@ -50,10 +53,10 @@ impl Lineage {
         self.serials.get(&serial)
     }
 
-    /// Whether any version so far named this key, be it of a person, of a tool, or an issuing key.
+    /// Whether any version so far named this key, be it of a person, of a tool, an issuing or an operational key.
     #[must_use]
     pub fn knows_key(&self, kid: &Digest) -> bool {
-        self.keys.contains_key(kid) || self.issuing.contains_key(kid)
+        self.keys.contains_key(kid) || self.issuing.contains_key(kid) || self.operational.contains(kid)
     }
 
     /// Whether any version so far had a key of this person or tool.
@@ -78,8 +81,21 @@ impl Lineage {
                     holder.principal
                 )));
             }
+            if self.operational.contains(&kid) {
+                return Err(CharterError::KeyMoved(format!(
+                    "the key {kid} of {} was an operational key: make a new one",
+                    holder.principal
+                )));
+            }
         }
         let document = next.document();
+        for kid in document.operational_keys.iter().map(|key| key.key.thumbprint()) {
+            if self.keys.contains_key(&kid) || self.issuing.contains_key(&kid) {
+                return Err(CharterError::KeyMoved(format!(
+                    "the operational key {kid} was an issuing key, or somebody's own: make a new one"
+                )));
+            }
+        }
         document.issuing_keys.iter().try_for_each(|key| self.check_issuing(key, document.issued_at))
     }
 
@@ -88,6 +104,11 @@ impl Lineage {
         if let Some(owner) = self.keys.get(&kid) {
             return Err(CharterError::KeyMoved(format!(
                 "the issuing key {kid} was a key of {owner}: make a new one"
+            )));
+        }
+        if self.operational.contains(&kid) {
+            return Err(CharterError::KeyMoved(format!(
+                "the issuing key {kid} was an operational key: make a new one"
             )));
         }
         if let Some(alg) = self.rsa.get(&kid).filter(|alg| **alg != key.key.alg()) {
@@ -158,6 +179,7 @@ impl Lineage {
                 self.serials.insert(serial, holder.principal.as_person());
             }
         }
+        self.operational.extend(rules.document().operational_keys.iter().map(|key| key.key.thumbprint()));
         for key in &rules.document().issuing_keys {
             self.issuing.insert(key.key.thumbprint(), key.state);
             if key.key.alg().is_rsa() {

@@ -30,8 +30,8 @@ pub use chain::{Follower, Memory, Seen, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
 pub use difference::{Change, difference};
 pub use document::{
-    Client, DaemonKey, Device, Document, IssuingKey, KeyState, LogKey, Person, Profile, Replaced,
-    RequesterKey, Role, Term,
+    Client, DaemonKey, Device, Document, IssuingKey, KeyState, LogKey, OperationalKey, Person, Profile,
+    Replaced, RequesterKey, Role, Term,
 };
 pub use error::CharterError;
 pub use firmware::Firmware;

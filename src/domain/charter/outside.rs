@@ -6,13 +6,16 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CharterError, document::Document};
+use super::{
+    CharterError,
+    document::{Document, OperationalKey},
+};
 use crate::{
     domain::{
         id::{Audience, Endpoint, PrincipalId},
         quorum::Formula,
     },
-    jose::{Ed25519PublicKey, P256PublicKey},
+    jose::{Digest, Ed25519PublicKey, P256PublicKey},
     tlog::Origin,
 };
 
@@ -21,6 +24,8 @@ const MAX_BODY_BYTES: usize = 2_000;
 /// Where the JWT stands in a body.
 const PLACE: &str = "{jwt}";
 const MAX_VERIFIERS: usize = 64;
+/// One that signs, one that follows it, and one for a bad day.
+const MAX_OPERATIONAL_KEYS: usize = 3;
 const MAX_RECEIPTS: usize = 16;
 const MAX_SESSION: u32 = 30 * 86_400;
 const MAX_REVIEW: u32 = 30 * 86_400;
@@ -45,6 +50,13 @@ pub struct Verifier {
     /// Its own keys, for TLS and statements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<P256PublicKey>,
+    /// SHA-256 of the text of the secret with which it asks the daemon about tokens; the secret is 256 random bits, so that
+    /// nobody guesses it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Digest>,
+    /// Where security events are pushed to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Endpoint>,
 }
 
 /// How to show a verifier a JWT: a POST of the body, or a GET with it as bearer token where there is no body.
@@ -156,6 +168,7 @@ pub(super) fn check(document: &Document) -> Result<(), CharterError> {
     for verifier in &document.verifiers {
         self::verifier(document, verifier)?;
     }
+    operational(document)?;
     kill_rights(document)?;
     document.receipts.as_ref().map_or(Ok(()), receipts)
 }
@@ -185,6 +198,42 @@ fn verifier(document: &Document, verifier: &Verifier) -> Result<(), CharterError
         )),
         _ => Ok(()),
     }
+}
+
+/// What is said about tokens is said under another issuer than theirs, by a key that signs nothing else.
+fn operational(document: &Document) -> Result<(), CharterError> {
+    let keys = &document.operational_keys;
+    if keys.len() > MAX_OPERATIONAL_KEYS {
+        return refuse(format!("at most {MAX_OPERATIONAL_KEYS} operational keys"));
+    }
+    if keys.iter().any(|key| key.iss == document.iss) {
+        return refuse(
+            "an operational key has another issuer than tokens have: a lax verifier could take what it signs for one".into(),
+        );
+    }
+    if let (Some(first), true) = (keys.first(), keys.windows(2).any(differ)) {
+        return refuse(format!("all operational keys have one issuer, that of the first: {}", first.iss));
+    }
+    if !keys.is_empty() {
+        return Ok(());
+    }
+    if let Some(profile) = document.profiles.iter().find(|profile| profile.status) {
+        return refuse(format!(
+            "profile {} needs a status list, and no operational key would sign it",
+            profile.id
+        ));
+    }
+    match document.verifiers.iter().find(|verifier| verifier.events.is_some()) {
+        Some(verifier) => refuse(format!(
+            "verifier {} is sent security events, and no operational key would sign them",
+            verifier.id
+        )),
+        None => Ok(()),
+    }
+}
+
+fn differ(pair: &[OperationalKey]) -> bool {
+    matches!(pair, [one, other] if one.iss != other.iss)
 }
 
 fn kill_rights(document: &Document) -> Result<(), CharterError> {

@@ -173,7 +173,9 @@ impl Rules {
 
     fn is_enrolled(&self, thumbprint: &Digest) -> bool {
         let issuing = self.document.issuing_keys.iter().any(|key| key.key.thumbprint() == *thumbprint);
-        issuing || self.holders.contains_key(thumbprint)
+        let operational =
+            self.document.operational_keys.iter().any(|key| key.key.thumbprint() == *thumbprint);
+        issuing || operational || self.holders.contains_key(thumbprint)
     }
 
     /// The certificate is the subject's or the client's, whose persons are excluded from the quorum anyway.

@@ -2,7 +2,7 @@
 
 use super::{Changes, list};
 use crate::{
-    domain::charter::{AttestationPolicy, DaemonKey, IssuingKey, KeyState, LogKey},
+    domain::charter::{AttestationPolicy, DaemonKey, IssuingKey, KeyState, LogKey, OperationalKey},
     jose::Digest,
 };
 
@@ -50,6 +50,33 @@ pub(super) fn issuing(changes: &mut Changes, both: (&[IssuingKey], &[IssuingKey]
                 changes.add(true, text);
             }
             (None, None) => {}
+        },
+    );
+}
+
+pub(super) fn operational(changes: &mut Changes, both: (&[OperationalKey], &[OperationalKey])) {
+    changes.records(
+        both,
+        |key| key.key.thumbprint(),
+        "operational keys",
+        |changes, before, after| match (before, after) {
+            (Some(OperationalKey { iss: old, key }), Some(OperationalKey { iss: new, .. })) if old != new => {
+                let kid = key.thumbprint();
+                changes.add(true, format!("operational key {kid} signs as {new} (it was {old})"));
+            }
+            (Some(gone), None) => {
+                changes.add(false, format!("removes operational key {}", gone.key.thumbprint()));
+            }
+            (None, Some(OperationalKey { iss, key })) => {
+                changes.add(
+                    true,
+                    format!(
+                        "adds operational key {}, which signs status lists and events as {iss}",
+                        key.thumbprint()
+                    ),
+                );
+            }
+            _ => {}
         },
     );
 }

@@ -111,6 +111,7 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
         recovery: _,
         by_recovery: _,
         issuing_keys,
+        operational_keys,
         log_keys,
         daemons,
         attestation,
@@ -156,6 +157,7 @@ pub fn difference(before: &Charter, after: &Rules) -> Vec<Change> {
     profiles::recovery(&mut changes, before.recovery(), after.recovery());
     profiles::profiles(&mut changes, before, after);
     keys::issuing(&mut changes, (issuing_keys, &next.issuing_keys));
+    keys::operational(&mut changes, (operational_keys, &next.operational_keys));
     keys::logs(&mut changes, (log_keys, &next.log_keys));
     keys::daemons(&mut changes, (daemons, &next.daemons));
     keys::attestation(&mut changes, (attestation, &next.attestation));

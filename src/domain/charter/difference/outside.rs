@@ -5,7 +5,7 @@ use crate::domain::{
     charter::{Document, KillLevel, Probe, Receipts, Review, Sink, Verifier, Witness},
     quorum::Quorum,
 };
-use crate::jose::P256PublicKey;
+use crate::jose::{Digest, P256PublicKey};
 
 /// A profile's demand with its formula resolved.
 pub(super) type Reviewed<'a> = (Option<&'a Review>, Option<&'a Quorum>);
@@ -22,12 +22,17 @@ pub(super) fn verifiers(changes: &mut Changes, both: (&[Verifier], &[Verifier]))
                 changes
                     .add(true, format!("forgets the verifier {}: no kill is proven there any more", gone.id));
             }
-            (None, Some(Verifier { id, aud, probe, longest_session, revocation_hook, keys })) => {
+            (
+                None,
+                Some(Verifier { id, aud, probe, longest_session, revocation_hook, keys, secret, events }),
+            ) => {
                 let text = format!(
-                    "adds the verifier {id} for {aud}, {}; {}; {}",
+                    "adds the verifier {id} for {aud}, {}; {}; {}{}{}",
                     shown(probe.as_ref()),
                     sessions(*longest_session, revocation_hook.as_ref()),
-                    owned(keys.iter().map(|key| key.thumbprint().to_string()))
+                    owned(keys.iter().map(|key| key.thumbprint().to_string())),
+                    secret.map_or_else(String::new, |secret| format!("; {}", asks(Some(secret)))),
+                    events.as_ref().map_or_else(String::new, |url| format!("; {}", told(Some(url)))),
                 );
                 changes.add(*longest_session > 0, text);
             }
@@ -37,7 +42,7 @@ pub(super) fn verifiers(changes: &mut Changes, both: (&[Verifier], &[Verifier]))
 }
 
 fn verifier(changes: &mut Changes, before: &Verifier, after: &Verifier) {
-    let Verifier { id, aud, probe, longest_session, revocation_hook, keys } = before;
+    let Verifier { id, aud, probe, longest_session, revocation_hook, keys, secret, events } = before;
     changes.member(
         aud,
         &after.aud,
@@ -70,6 +75,33 @@ fn verifier(changes: &mut Changes, before: &Verifier, after: &Verifier) {
             _ => {}
         },
     );
+    // Whoever has a new secret sees claims of tokens; and who is not told any more goes on accepting.
+    changes.member(
+        secret,
+        &after.secret,
+        |_, _| true,
+        |old, new| format!("{id} {} (it was: {})", asks(*new), asks(*old)),
+    );
+    changes.member(
+        events,
+        &after.events,
+        |_, _| true,
+        |old, new| format!("{id} {} (it was: {})", told(new.as_ref()), told(old.as_ref())),
+    );
+}
+
+fn asks(secret: Option<Digest>) -> String {
+    secret.map_or_else(
+        || "cannot ask the daemon about tokens".to_owned(),
+        |digest| format!("asks the daemon about tokens with the secret of digest {digest}"),
+    )
+}
+
+fn told(events: Option<&impl ToString>) -> String {
+    events.map_or_else(
+        || "is sent no security events".to_owned(),
+        |url| format!("is sent security events at {}", url.to_string()),
+    )
 }
 
 fn shown(probe: Option<&Probe>) -> String {

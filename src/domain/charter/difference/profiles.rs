@@ -101,6 +101,7 @@ fn profile(changes: &mut Changes, before: &Profile, after: &Profile) {
         requester_key,
         stations,
         review: _,
+        status,
     } = before;
     changes.member(
         description,
@@ -147,6 +148,15 @@ fn profile(changes: &mut Changes, before: &Profile, after: &Profile) {
         |_, new| {
             let count = if *new { "count" } else { "no longer count" };
             format!("approvals of {id} given at a station {count}")
+        },
+    );
+    changes.member(
+        status,
+        &after.status,
+        |_, new| !*new,
+        |_, new| {
+            let have = if *new { "have a place" } else { "have no place any more" };
+            format!("tokens of {id} {have} in the status list")
         },
     );
 }
