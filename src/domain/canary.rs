@@ -150,6 +150,6 @@ pub fn due(state: &State) -> Vec<(PrincipalId, Digest)> {
     };
     wanted(charter)
         .map(|(verifier, key)| (verifier.id.clone(), key.key.thumbprint()))
-        .filter(|(verifier, kid)| !has(verifier, kid))
+        .filter(|(verifier, kid)| !has(verifier, kid) && !state.is_destroyed(kid))
         .collect()
 }

@@ -175,7 +175,7 @@ pub enum Event {
         /// Version of the program.
         version: String,
     },
-    /// An issuing key that the charter calls destroyed or compromised is in no signing device any more.
+    /// An issuing key that was killed, or that the charter calls destroyed or compromised, is in no signing device any more.
     IssuingKeyDestroyed {
         /// Which key.
         kid: Digest,

@@ -17,7 +17,7 @@ use super::{
     genesis::Replacement,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
-    kill::Kills,
+    kill::{Kills, Target},
     proposal::Proposal,
     request::{Closed, Request},
     review::OpenReviews,
@@ -48,7 +48,7 @@ pub struct State {
     pub(super) transcripts: BTreeMap<Digest, i64>,
     /// When each device was last seen.
     pub(super) sightings: Sightings,
-    /// Issuing keys that are in no signing device any more, because a charter has ended them.
+    /// Issuing keys that are in no signing device any more, because a charter or a kill has ended them.
     pub(super) destroyed: BTreeSet<Digest>,
     /// Uses that wait for their review.
     pub(super) reviews: OpenReviews,
@@ -248,10 +248,19 @@ impl State {
         &self.replacement
     }
 
-    /// Issuing keys that a version of the charter has ended, and that may still be in the HSM.
+    /// Issuing keys that a version of the charter has ended, or that were killed, and that may still be in the HSM.
     pub fn keys_to_destroy(&self) -> impl Iterator<Item = Digest> {
-        let ended = self.charter().into_iter().flat_map(|charter| charter.lineage().ended());
-        ended.filter(|kid| !self.destroyed.contains(kid))
+        let keys = self.charter().into_iter().flat_map(|charter| charter.lineage().issuing_keys());
+        let condemned = keys.filter(|(kid, ended)| *ended || self.kills.stands(&Target::Key(*kid)));
+        condemned.map(|(kid, _)| kid).filter(|kid| !self.is_destroyed(kid))
+    }
+
+    /// Whether what this issuing key has signed is to be believed by those who know nothing of kills: neither it nor
+    /// everything is killed, and it can still sign.
+    #[must_use]
+    pub fn is_believed(&self, kid: &Digest) -> bool {
+        let killed = self.kills.is_lockdown() || self.kills.stands(&Target::Key(*kid));
+        !killed && !self.is_destroyed(kid)
     }
 
     /// Whether an issuing key was destroyed, by the log.

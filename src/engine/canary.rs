@@ -81,6 +81,7 @@ async fn round(engine: &Engine, seal: P256PublicKey) -> Result<(), EngineError> 
 fn is_live(state: &State, canary: &Canary) -> bool {
     state.charter().is_some_and(|charter| charter.digest() == canary.charter)
         && canary::stopped_by(state, &canary.kid, state.last().seconds()).is_none()
+        && !state.is_destroyed(&canary.kid)
 }
 
 /// Blocks. The command that records it; nothing where the charter has changed meanwhile.

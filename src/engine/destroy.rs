@@ -1,6 +1,6 @@
-//! Issuing keys that the charter has ended are destroyed in the HSM.
+//! Issuing keys that the charter has ended, or that were killed, are destroyed in the HSM.
 //!
-//! The signed charter is the intent, so nothing has to be recorded before; destroying twice does no harm, and a key that is
+//! The signed charter or kill is the intent, so nothing has to be recorded before; destroying twice does no harm, and a key that is
 //! gone is recorded as gone. So after a crash at any point the same is done again, until the log has it. A device that does
 //! not obey is an alarm, and is asked again, ever more rarely.
 
@@ -52,7 +52,7 @@ impl Undestroyed {
 }
 
 impl Engine {
-    /// Issuing keys that a charter has ended and that may still be in the HSM, each with the reason of the last failure to
+    /// Issuing keys that a charter or a kill has ended and that may still be in the HSM, each with the reason of the last failure to
     /// destroy it.
     #[must_use]
     pub fn keys_to_destroy(&self) -> Vec<(Digest, Option<&'static str>)> {
@@ -84,14 +84,14 @@ pub(super) async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
             match engine.destroy(kid).await {
                 Ok(found) => {
                     engine.shared.undestroyed.forget(&kid);
-                    tracing::info!(name: "issuing_key.destroyed", %kid, found, "an issuing key that the charter has ended is in no device any more");
+                    tracing::info!(name: "issuing_key.destroyed", %kid, found, "an issuing key that was killed, or that the charter has ended, is in no device any more");
                 }
                 Err(error) => {
                     engine.shared.undestroyed.note(kid, error.reason());
                     let (reason, error) = (error.reason(), &error as &dyn std::error::Error);
                     tracing::error!(
                         name: "issuing_key.not_destroyed", %kid, reason, error,
-                        "ALARM: the charter has ended an issuing key, and it is still in the HSM: it can sign for whoever has the PIN; destroying it is tried again"
+                        "ALARM: an issuing key was killed, or ended by the charter, and it is still in the HSM: it can sign for whoever has the PIN; destroying it is tried again"
                     );
                 }
             }

@@ -2,7 +2,9 @@
 //!
 //! Invariants: `issuer` is byte for byte the `iss` of the charter; only keys that may have signed, or are about to, are
 //! listed, active ones first, ES256 before others (some verifiers ignore `kid` and take the first); nothing is named that does not exist.
-//! A function of the charter alone, made once for each charter.
+//! A key that is killed is listed no more from that moment, and in a lockdown none is: whoever fetches the keys anew then
+//! accepts no token. A lift of a lockdown brings them back; what was destroyed stays away. Discovery is a function of the charter
+//! alone: some verifiers refuse one without algorithms, and would go on with what they have.
 //!
 //! Spec: `OpenID` Connect Discovery 1.0; RFC 8414; RFC 7517.
 
@@ -19,6 +21,7 @@ use crate::{
     domain::{
         charter::{Charter, IssuingKey, KeyState},
         id::Issuer,
+        kill::{Kill, Target},
     },
     engine::Engine,
     jose::{Digest, TokenAlg},
@@ -42,33 +45,51 @@ impl Document {
     }
 }
 
-/// The documents of one charter.
+/// The documents of one charter, while these of its keys are believed.
 #[derive(Debug)]
 pub(super) struct Documents {
     charter: Digest,
+    believed: Vec<Digest>,
     /// What follows the issuer's authority: empty, or a path that begins with a slash.
     pub(super) path: String,
     pub(super) discovery: Document,
     pub(super) jwks: Document,
 }
 
-/// The documents of the newest charter that was asked for.
+/// The newest documents that were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Cache(RwLock<Option<Arc<Documents>>>);
 
 impl Cache {
     /// The documents of the charter in force; `None` if there is none.
     pub(super) fn current(&self, engine: &Engine) -> Option<Arc<Documents>> {
-        let charter = engine.read(|state| state.charter().map(|charter| charter.digest()))?;
+        let (charter, believed) = believed(engine)?;
         let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(cached) = cached.filter(|cached| cached.charter == charter) {
+        if let Some(cached) = cached.filter(|cached| cached.charter == charter && cached.believed == believed)
+        {
             return Some(cached);
         }
         let parts = engine.read(|state| state.charter().map(parts))?;
-        let documents = Arc::new(Documents::new(parts)?);
+        let documents = Arc::new(Documents::new(parts, believed)?);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&documents));
         Some(documents)
     }
+}
+
+/// The charter in force, and those of its keys that nobody has killed: in the log, or as yet in memory only.
+fn believed(engine: &Engine) -> Option<(Digest, Vec<Digest>)> {
+    let unrecorded: Vec<Target> = if engine.has_unrecorded() {
+        let kills = engine.unrecorded();
+        kills.iter().filter_map(|jws| Kill::parse(&jws.payload).ok()).map(|kill| kill.target).collect()
+    } else {
+        Vec::new()
+    };
+    let stands = |kid: &Digest| !unrecorded.iter().any(|it| *it == Target::All || *it == Target::Key(*kid));
+    engine.read(|state| {
+        let charter = state.charter()?;
+        let kids = charter.document().issuing_keys.iter().map(|key| key.key.thumbprint());
+        Some((charter.digest(), kids.filter(|kid| state.is_believed(kid) && stands(kid)).collect()))
+    })
 }
 
 fn parts(charter: &Charter) -> (Digest, Issuer, Vec<IssuingKey>) {
@@ -94,7 +115,10 @@ struct Jwks {
 }
 
 impl Documents {
-    fn new((charter, issuer, mut keys): (Digest, Issuer, Vec<IssuingKey>)) -> Option<Self> {
+    fn new(
+        (charter, issuer, mut keys): (Digest, Issuer, Vec<IssuingKey>),
+        believed: Vec<Digest>,
+    ) -> Option<Self> {
         let issuer = issuer.as_str();
         keys.retain(|key| rank(key.state).is_some());
         // ES256 first: some verifiers ignore `kid`, and know no other. Stable: else the charter's order.
@@ -107,14 +131,14 @@ impl Documents {
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: algorithms.into_iter().collect(),
         };
+        let published = keys.iter().filter(|key| believed.contains(&key.key.thumbprint()));
+        let jwks = Jwks { keys: published.map(|key| key.key.published()).collect() };
         Some(Self {
             charter,
             path: path_of(issuer).to_owned(),
             discovery: Document::new(serde_json::to_vec(&metadata).ok()?)?,
-            jwks: Document::new(
-                serde_json::to_vec(&Jwks { keys: keys.iter().map(|key| key.key.published()).collect() })
-                    .ok()?,
-            )?,
+            jwks: Document::new(serde_json::to_vec(&jwks).ok()?)?,
+            believed,
         })
     }
 }

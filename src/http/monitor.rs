@@ -3,11 +3,7 @@
 //! Invariants: canary signatures go to a device one after the other, so that one that hangs costs one thread; a
 //! token is counted once.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast::error::RecvError, sync::watch, task::JoinHandle};
 
@@ -15,7 +11,7 @@ use super::Settings;
 use crate::{
     domain::{
         State,
-        charter::Charter,
+        decide::signing_keys,
         id::{PersonId, RequestId},
         request::{Life, Outcome, Request},
     },
@@ -197,9 +193,13 @@ async fn examine(engine: &Engine, metrics: &Metrics, settings: &Settings, device
 /// One canary signature with each key that would sign now; the answer is the slowest one's time.
 fn canaries(engine: &Engine, device: Device) -> JoinHandle<Result<Duration, HsmError>> {
     let keys = engine.keys().clone();
-    let kids = match device {
-        Device::Issuing => engine.read(|state| state.charter().map(signing).unwrap_or_default()),
-        Device::Log => BTreeSet::new(),
+    let kids: Vec<(Digest, TokenAlg)> = match device {
+        Device::Issuing => engine.read(|state| {
+            // Not one that was killed: it is about to be destroyed, and its absence is no fault.
+            let keys = signing_keys(state, state.last().seconds()).into_iter();
+            keys.map(|key| (key.key.thumbprint(), key.key.alg())).collect()
+        }),
+        Device::Log => Vec::new(),
     };
     tokio::task::spawn_blocking(move || match device {
         Device::Log => Ok(keys.log.health()?.latency),
@@ -207,15 +207,6 @@ fn canaries(engine: &Engine, device: Device) -> JoinHandle<Result<Duration, HsmE
             Ok(slowest.max(keys.issuing.health(kid, *alg)?.latency))
         }),
     })
-}
-
-/// The keys that sign tokens of the charter's profiles.
-fn signing(charter: &Charter) -> BTreeSet<(Digest, TokenAlg)> {
-    let profiles = charter.document().profiles.iter();
-    profiles
-        .filter_map(|profile| charter.issuing_key(&profile.id))
-        .map(|key| (key.key.thumbprint(), key.key.alg()))
-        .collect()
 }
 
 /// Asks the log again and again whether it would take an entry; an append of nothing writes nothing.

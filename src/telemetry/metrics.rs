@@ -113,7 +113,7 @@ pub struct Moment {
     pub announced: u64,
     /// Whether another chain has taken this one's place.
     pub ended: bool,
-    /// Issuing keys that a charter has ended and that may still be in the HSM.
+    /// Issuing keys that a charter or a kill has ended and that may still be in the HSM.
     pub keys_to_destroy: u64,
 }
 
@@ -248,7 +248,7 @@ impl Metrics {
         registry.register("chain_ended", "1 if another chain has taken this one's place", self.ended.clone());
         registry.register(
             "issuing_keys_to_destroy",
-            "Issuing keys that a charter has ended and that may still be in the HSM",
+            "Issuing keys that a charter or a kill has ended and that may still be in the HSM",
             self.keys_to_destroy.clone(),
         );
         registry.register(

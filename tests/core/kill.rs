@@ -69,7 +69,7 @@ impl Log {
         self.run(&Command::Kill(Box::new(signed)), at * 1000)
     }
 
-    fn lift(&mut self, tags: &[&str], devices: &[&str], at: i64) -> Result<Vec<Event>, Refusal> {
+    pub fn lift(&mut self, tags: &[&str], devices: &[&str], at: i64) -> Result<Vec<Event>, Refusal> {
         let payload = lift(self, tags);
         self.lift_with(&payload, devices, at, at)
     }

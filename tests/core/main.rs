@@ -23,6 +23,7 @@ mod check_in;
 mod difference;
 mod forecast;
 mod genesis;
+mod key_kill;
 mod kill;
 mod kit;
 mod leaving;

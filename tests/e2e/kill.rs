@@ -16,7 +16,7 @@ use breakglass::{
         time::Timestamp,
     },
     grpc::v1::{self, RequestState},
-    jose::{GeneralJws, Typ},
+    jose::{Digest, GeneralJws, Typ},
 };
 use serde_json::{Value, json};
 use testkit::wait_for;
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The payload of a kill with an id of its own.
-fn kill(world: &World, level: &str, target: Option<&str>) -> Value {
+pub fn kill(world: &World, level: &str, target: Option<&str>) -> Value {
     static KILLS: AtomicUsize = AtomicUsize::new(0);
     let nonce = kit::nonce(&format!("kill {}", KILLS.fetch_add(1, Ordering::Relaxed)));
     let plain = json!({"iss": world.charter.document().iss, "charter": world.charter.digest(), "id": nonce,
@@ -38,24 +38,29 @@ fn kill(world: &World, level: &str, target: Option<&str>) -> Value {
     target.map_or_else(|| plain.clone(), |target| kit::patch(plain.clone(), json!({"target": target})))
 }
 
-fn signed_kill(payload: &Value, by: &str) -> GeneralJws {
+pub fn signed_kill(payload: &Value, by: &str) -> GeneralJws {
     kit::key(by).jws(Typ::Kill, &canonical(payload), now())
 }
 
 fn signed_lift(world: &World, ids: &[&str], epoch: u64, devices: &[&str]) -> GeneralJws {
-    let payload = canonical(&json!({"iss": world.charter.document().iss, "charter": world.charter.digest(),
-        "kills": ids, "epoch": epoch}));
+    lift_under(&world.charter.digest(), world, ids, epoch, devices)
+}
+
+/// A lift under this version of the charter.
+pub fn lift_under(charter: &Digest, world: &World, ids: &[&str], epoch: u64, devices: &[&str]) -> GeneralJws {
+    let iss = &world.charter.document().iss;
+    let payload = canonical(&json!({"iss": iss, "charter": charter, "kills": ids, "epoch": epoch}));
     let signatures = devices.iter().map(|by| kit::key(by).state(Typ::Lift, &payload, now())).collect();
     GeneralJws { payload, signatures }
 }
 
 impl Client {
-    fn kill(&self, jws: &GeneralJws) -> Result<v1::KillResponse, ClientError> {
+    pub fn kill(&self, jws: &GeneralJws) -> Result<v1::KillResponse, ClientError> {
         let message = v1::KillRequest { jws: jws.to_json() };
         Ok(wait(self.channel().kill().kill(message))?.into_inner())
     }
 
-    fn lift(&self, jws: &GeneralJws) -> Result<v1::LiftResponse, ClientError> {
+    pub fn lift(&self, jws: &GeneralJws) -> Result<v1::LiftResponse, ClientError> {
         let message = v1::LiftRequest { jws: jws.to_json() };
         Ok(wait(self.channel().kill().lift(message))?.into_inner())
     }

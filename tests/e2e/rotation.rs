@@ -14,6 +14,7 @@ use testkit::wait_for;
 use crate::{
     client::Client,
     daemon::get,
+    kill::{kill, lift_under, signed_kill},
     kit,
     thief::rules::signed,
     world::{DEADLINE, World, now},
@@ -155,6 +156,51 @@ fn a_key_is_announced_used_retired_and_destroyed_and_each_step_is_in_the_log() {
     assert!(world.replay(&world.entries()).unwrap().is_complete());
 }
 
+/// The panic button: refused and published no more at once, destroyed as soon as the HSM answers, and the second key signs.
+#[test]
+fn promise_6_a_killed_key_is_destroyed_as_soon_as_the_hsm_can_and_a_lift_brings_nothing_back() {
+    let (world, new, mut document) = short_lived();
+    let (old, new_kid) = (world.issuing_key().thumbprint(), new.thumbprint().to_string());
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    succeed(&client, &mut document, |document| {
+        let key = json!({"key": new, "profiles": document["issuing_keys"][0]["profiles"], "state": "active"});
+        document["issuing_keys"].as_array_mut().unwrap().push(key);
+    });
+    let token = world.hsm.take_away("issuing");
+    let kill = kill(&world, "key", Some(&old.to_string()));
+    assert!(client.kill(&signed_kill(&kill, "carol/1")).unwrap().recorded, "the HSM is not asked");
+    assert_eq!(jwks(&world), std::slice::from_ref(&new_kid));
+    wait_for("the alarm", DEADLINE, || {
+        daemon.process.log().contains("ALARM: an issuing key was killed").then_some(())
+    });
+    assert_eq!(client.daemon().unwrap().to_destroy[0].kid, old.to_string());
+    assert_eq!(destroyed(&client), []);
+    daemon.kill();
+
+    token.bring_back();
+    let daemon = world.start();
+    let client = world.client("erin/file");
+    let gone = wait_for("the HSM to have destroyed it", DEADLINE, || destroyed(&client).pop());
+    assert_eq!(gone, (old, true));
+    assert!(!on_the_token(&world).contains("issuing-1"));
+    assert_eq!(client.daemon().unwrap().to_destroy, []);
+    let jwt = grant(&world, &client, &document);
+    assert!(accepted(&world, &client, &jwt), "the second key signs");
+
+    let id = kill["id"].as_str().unwrap();
+    let newest = Digest::of(&kit::payload(&document));
+    client.lift(&lift_under(&newest, &world, &[id], 1, &["alice/1", "bob/1"])).unwrap();
+    assert_eq!(jwks(&world), [new_kid], "it is gone");
+    let ready = wait_for("the daemon to be ready", DEADLINE, || {
+        Some(get(world.ports().http, "/readyz").0).filter(|status| *status == 200)
+    });
+    assert_eq!(ready, 200, "no device misses it");
+    assert!(accepted(&world, &client, &grant(&world, &client, &document)));
+    assert!(daemon.stop().success());
+    assert!(world.replay(&world.entries()).unwrap().is_complete());
+}
+
 /// A token that is away, and a power cut: it is destroyed when the device answers, and recorded once.
 #[test]
 fn a_compromised_key_is_destroyed_as_soon_as_the_hsm_can() {
@@ -170,7 +216,11 @@ fn a_compromised_key_is_destroyed_as_soon_as_the_hsm_can() {
     });
     assert_eq!(jwks(&world), [new.thumbprint().to_string()], "refused at once, whatever the HSM does");
     wait_for("the alarm", DEADLINE, || {
-        daemon.process.log().contains("ALARM: the charter has ended an issuing key").then_some(())
+        daemon
+            .process
+            .log()
+            .contains("ALARM: an issuing key was killed, or ended by the charter")
+            .then_some(())
     });
     assert!(get(world.ports().http, "/metrics").1.contains("breakglass_issuing_keys_to_destroy 1"));
     assert_eq!(destroyed(&client), []);

@@ -1,6 +1,6 @@
 //! Discovery and JWKS: what is in them, what is not, and how they are cached.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     client::{ask, get},
@@ -75,6 +75,38 @@ fn the_keys_are_those_that_may_have_signed_active_ones_first() {
     assert_eq!(jwks, json!({"keys": [jwk("hsm/1"), jwk("hsm/old"), jwk("hsm/next")]}));
     let text = jwks.to_string();
     assert!(!text.contains("\"d\""), "no private half");
+}
+
+/// Whoever fetches the keys anew gets none that is killed, and in a lockdown none at all; the tags follow.
+#[test]
+fn killed_keys_are_published_no_more() {
+    let world = World::with("", settings(), |document| {
+        let keys = ["hsm/1", "hsm/old"].map(|name| {
+            json!({"key": key(name).jwk(), "profiles": ["db-read", "db-write", "careful"], "state": "active"})
+        });
+        crate::kit::patch(document, json!({"issuing_keys": keys}))
+    });
+    let published = || {
+        let answer = get(world.address, "/jwks.json");
+        let kids = answer.json()["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
+        (answer.header("etag").unwrap().to_owned(), kids)
+    };
+    let (both, kids): (String, Vec<Value>) = published();
+    assert_eq!(kids, [json!(kid("hsm/1")), json!(kid("hsm/old"))]);
+    let discovery = get(world.address, WELL_KNOWN[0]).body;
+
+    let lockdown = world.kill("all", None);
+    let (tag, kids) = published();
+    assert_eq!((kids.len(), tag == both), (0, false), "everything is stopped");
+    assert_eq!(get(world.address, WELL_KNOWN[0]).body, discovery, "with its algorithms");
+    world.lift(&lockdown);
+    assert_eq!(published().0, both);
+
+    world.kill("key", Some(&kid("hsm/1").to_string()));
+    assert_eq!(published().1, [json!(kid("hsm/old"))]);
+    let gone = || world.engine.read(|state| state.is_destroyed(&kid("hsm/1"))).then_some(());
+    testkit::wait_for("the device to have destroyed it", crate::client::DEADLINE, gone);
+    assert_eq!(published().1, [json!(kid("hsm/old"))]);
 }
 
 #[test]

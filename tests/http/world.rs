@@ -115,6 +115,30 @@ impl World {
         })
     }
 
+    /// Kills under alice's key; the id of the kill, and the epoch that it began.
+    pub fn kill(&self, level: &str, target: Option<&str>) -> (String, u64) {
+        let id = kit::nonce(&format!("kill {level} {target:?}"));
+        let charter = self.engine.charter().unwrap();
+        let kill = json!({"iss": self.issuer, "charter": charter.digest(), "id": id, "level": level,
+            "reason": "Seen where it should not be"});
+        let kill =
+            target.map_or_else(|| kill.clone(), |name| kit::patch(kill.clone(), json!({"target": name})));
+        let jws = key("alice/1").jws(Typ::Kill, &kit::bytes(&kill), self.engine.now().seconds());
+        let jws = jws.to_json();
+        let killed = self.engine.kill(Actor::Peer { key: None }, &jws);
+        (id, self.runtime.block_on(killed).unwrap().epoch)
+    }
+
+    /// Lifts it with a quorum.
+    pub fn lift(&self, (id, epoch): &(String, u64)) {
+        let charter = self.engine.charter().unwrap();
+        let lift = json!({"iss": self.issuer, "charter": charter.digest(), "kills": [id], "epoch": epoch});
+        let (payload, now) = (kit::bytes(&lift), self.engine.now().seconds());
+        let signatures = ["alice/1", "bob/1"].map(|by| key(by).state(Typ::Lift, &payload, now)).to_vec();
+        let jws = GeneralJws { payload, signatures };
+        self.runtime.block_on(self.engine.lift(Actor::Peer { key: None }, &jws.to_json())).unwrap();
+    }
+
     /// The whole way of a token; the compact JWT.
     pub fn token(&self, name: &str) -> String {
         let id = self.authorize(name);

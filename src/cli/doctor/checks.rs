@@ -180,7 +180,7 @@ fn to_destroy(pending: &v1::PendingDestruction) -> Check {
     Check::warn(
         "destruction",
         format!(
-            "issuing key {} was ended by the charter and is still in the HSM{why}",
+            "issuing key {} was killed, or ended by the charter, and is still in the HSM{why}",
             text::safe(&pending.kid)
         ),
         "the daemon goes on trying; look at the HSM if this stays: lax verifiers may take what it signs",

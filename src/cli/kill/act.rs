@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{How, known::Known, send};
+use super::{How, keys, known::Known, send};
 use crate::{
     cli::{
         Session, clock,
@@ -47,6 +47,9 @@ pub(super) fn run(wanted: &Wanted, how: &How, session: &mut Session) -> Result<(
     let target = target(wanted, &setup.charter, daemon.as_ref())?;
     if let Some(daemon) = &daemon {
         inform(daemon, &setup, &target, session)?;
+    }
+    if let Some(warning) = keys::warning(&target, &setup.charter) {
+        session.out.say(warning)?;
     }
     let kill = Kill {
         iss: setup.charter.document().iss.clone(),

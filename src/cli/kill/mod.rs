@@ -1,6 +1,7 @@
 //! `breakglass kill`: stops one token, one request, a requester, a profile, a key or everything.
 
 mod act;
+mod keys;
 pub(super) mod known;
 mod send;
 mod status;
@@ -117,9 +118,9 @@ pub(crate) struct Profile {
 
 /// Kill a key: one that issues tokens, one that asks, or one that approves
 ///
-/// The panic button for an issuing key is --current: nothing is signed with it any more, and every verifier that hears of
-/// kills refuses all it ever signed. Taking it out of the published keys stops hardly anybody; the next charter has to
-/// mark it compromised.
+/// The panic button for an issuing key is --current: nothing is signed with it any more, every verifier that hears of kills
+/// refuses all it ever signed, it is published no more, and the HSM destroys it. A lift before that keeps the key; nothing
+/// brings a destroyed one back. The next charter should mark it compromised and name another (scripts/ceremony-panic).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

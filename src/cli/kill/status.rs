@@ -1,8 +1,9 @@
 //! `breakglass kill status`: what is killed, by whom and why.
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
-use super::known::Known;
+use super::{keys::Ending, known::Known};
 use crate::{
     cli::{Session, clock, daemon::Daemon, setup::Setup, view},
     domain::charter::Charter,
@@ -20,9 +21,19 @@ pub(crate) struct Args {}
 
 pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
-    let known = Known::ask(&setup.connect()?, &setup.charter, &[])?;
-    let document = view::kill::json(&known, &setup.charter);
-    session.out.result(&document, || view::kill::describe(&known, &setup.charter, clock::now()))
+    let daemon = setup.connect()?;
+    let known = Known::ask(&daemon, &setup.charter, &[])?;
+    let endings = Ending::ask(&daemon, &known, &setup.charter);
+    let mut document = view::kill::json(&known, &setup.charter);
+    let keys: Option<Vec<Value>> = endings.as_ref().map(|keys| keys.iter().map(Ending::json).collect());
+    if let Some(members) = document.as_object_mut() {
+        members.insert("issuing_keys".to_owned(), json!(keys));
+    }
+    session.out.result(&document, || {
+        let mut lines = vec![view::kill::describe(&known, &setup.charter, clock::now())];
+        lines.extend(endings.iter().flatten().map(Ending::line));
+        lines.join("\n")
+    })
 }
 
 /// A warning to stand above whatever else is shown, and what it depends on besides the time; nothing, if nothing wider

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         Refusal,
         id::KillId,
-        kill::{KillRefusal, Lift},
+        kill::{KillRefusal, Lift, Target},
     },
     jose::Digest,
 };
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let lift = Lift {
         iss: setup.charter.document().iss.clone(),
         charter: setup.charter.digest(),
-        kills: named,
+        kills: named.clone(),
         epoch: known.epoch,
         suspend: args.suspend.iter().copied().collect(),
     };
@@ -72,6 +72,15 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let file = LiftFile { lift, signatures: Vec::new(), kills: statements };
     let shown = file.describe(&setup.charter)?;
     files::create(&args.out, &serde_json::to_vec_pretty(&file)?, files::Access::Public)?;
+    let issues = |target: &Target| {
+        let keys = &setup.charter.document().issuing_keys;
+        keys.iter().any(|key| *target == Target::Key(key.key.thumbprint()))
+    };
+    if named.iter().filter_map(|id| known.kills.get(id)).any(|recorded| issues(&recorded.kill.target)) {
+        session.out.say(
+            "An issuing key was killed: a lift keeps it only if the HSM has not destroyed it yet, see breakglass kill status.",
+        )?;
+    }
     session.out.result(&json!({"written": args.out, "epoch": file.lift.epoch}), || {
         let out = args.out.display();
         format!("{shown}\nNext: custodians sign it within a day: breakglass lift sign {out}")

@@ -146,10 +146,10 @@ impl Lineage {
         }
     }
 
-    /// Keys that a version has ended for ever.
-    pub fn ended(&self) -> impl Iterator<Item = Digest> {
+    /// Every issuing key that a version so far named, and whether one has ended it for ever.
+    pub fn issuing_keys(&self) -> impl Iterator<Item = (Digest, bool)> {
         let ended = |state: &KeyState| matches!(state, KeyState::Compromised | KeyState::Destroyed);
-        self.issuing.iter().filter(move |(_, state)| ended(state)).map(|(kid, _)| *kid)
+        self.issuing.iter().map(move |(kid, state)| (*kid, ended(state)))
     }
 
     /// When the last token of a key that signs no more expires, Unix seconds.

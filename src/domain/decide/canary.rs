@@ -28,7 +28,7 @@ pub(super) fn authorize(
         return Err(KillRefusal::killed(&target).into());
     }
     let has = state.canary(verifier, kid);
-    if has.is_some_and(|canary| canary.charter == charter.digest()) {
+    if state.is_destroyed(kid) || has.is_some_and(|canary| canary.charter == charter.digest()) {
         return Err(not_due());
     }
     let log = charter.document().log_keys.first().ok_or(Refusal::NoCharter)?;

@@ -6,7 +6,6 @@ use crate::{
         command::Context,
         event::{Event, Failure},
         id::{InstanceId, RequestId},
-        kill::Target,
         refusal::Refusal,
         request::{Authorization, Life},
         state::State,
@@ -91,7 +90,7 @@ pub fn standby_keys(state: &State, id: &RequestId) -> Vec<Digest> {
             key.state == KeyState::Active && key.key.thumbprint() == *kid && key.profiles.contains(profile)
         })
     };
-    let killed = |kid: &Digest| state.kills().stops(&Target::Key(*kid), authorization.iat);
+    let killed = |kid: &Digest| super::is_gone(state, kid, authorization.iat);
     let keys = granted.document().issuing_keys.iter().map(|key| key.key.thumbprint());
     keys.filter(|kid| *kid != authorization.kid && signs(granted, kid) && signs(newest, kid) && !killed(kid))
         .collect()

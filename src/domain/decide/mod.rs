@@ -35,6 +35,7 @@ use super::{
     statement::SignedAboutRequest,
     time::SKEW,
 };
+use crate::jose::Digest;
 
 pub use file::{MAX_ENDED_PER_REQUESTER, MAX_OPEN, MAX_OPEN_PER_REQUESTER};
 pub use issue::{TAKE_OVER_AFTER, standby_keys};
@@ -123,7 +124,19 @@ fn not_killed(
     }
 }
 
-/// The key that signs tokens of this profile now: the first active one that is not killed.
+/// The keys that would sign a token of some profile now.
+#[must_use]
+pub fn signing_keys(state: &State, now: i64) -> Vec<&IssuingKey> {
+    let Some(charter) = state.charter() else { return Vec::new() };
+    let mut keys: Vec<&IssuingKey> = Vec::new();
+    for profile in &charter.document().profiles {
+        let key = issuing_key(state, charter, &profile.id, now);
+        keys.extend(key.filter(|key| !keys.contains(key)));
+    }
+    keys
+}
+
+/// The key that signs tokens of this profile now: the first active one that is neither killed nor destroyed.
 fn issuing_key<'a>(
     state: &State,
     charter: &'a Charter,
@@ -134,8 +147,13 @@ fn issuing_key<'a>(
     keys.find(|key| {
         key.state == KeyState::Active
             && key.profiles.contains(profile)
-            && !state.kills.stops(&Target::Key(key.key.thumbprint()), now)
+            && !is_gone(state, &key.key.thumbprint(), now)
     })
+}
+
+/// Whether nothing is signed with this key any more: a lift ends its kill, but does not bring back what was destroyed.
+fn is_gone(state: &State, kid: &Digest, at: i64) -> bool {
+    state.kills.stops(&Target::Key(*kid), at) || state.is_destroyed(kid)
 }
 
 /// A time of signing within the tolerated skew of now.

@@ -222,7 +222,7 @@ impl Kills {
     /// Whether everything is stopped.
     #[must_use]
     pub fn is_lockdown(&self) -> bool {
-        self.index.targets.contains_key(&Target::All)
+        self.stands(&Target::All)
     }
 
     /// Whether nothing was ever killed.
@@ -231,12 +231,17 @@ impl Kills {
         self.epoch == 0
     }
 
+    /// Whether a kill of exactly this target is in force.
+    #[must_use]
+    pub fn stands(&self, target: &Target) -> bool {
+        self.index.targets.contains_key(target)
+    }
+
     /// Whether what happens at this second, or was minted at it, is stopped by a kill of this target, one that was lifted
     /// later included.
     #[must_use]
     pub fn stops(&self, target: &Target, at: i64) -> bool {
-        self.index.targets.contains_key(target)
-            || self.index.floors.get(target).is_some_and(|since| at <= *since)
+        self.stands(target) || self.index.floors.get(target).is_some_and(|since| at <= *since)
     }
 
     /// The widest target by which this is stopped.

@@ -248,8 +248,8 @@ pub enum Refusal {
     /// The charter has no such other key for the request.
     #[error("the issuing key {0} is no other active key of the request's profile")]
     NoStandby(crate::jose::Digest),
-    /// No charter has ended this key, or its destruction is recorded already.
-    #[error("the charter does not have the issuing key {0} destroyed, or that is done")]
+    /// Neither a charter nor a kill has ended this key, or its destruction is recorded already.
+    #[error("neither a charter nor a kill has the issuing key {0} destroyed, or that is done")]
     KeyNotToDestroy(crate::jose::Digest),
     /// A snapshot of entries that do not exist.
     #[error("the snapshot claims {size} entries, but the log has {log}")]

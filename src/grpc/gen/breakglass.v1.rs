@@ -2139,11 +2139,11 @@ pub struct GetDaemonResponse {
     /// When the charter in force expires. From then on only a new charter can be adopted.
     #[prost(message, optional, tag = "12")]
     pub charter_expires_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// Issuing keys that the charter has ended and that are still to be destroyed in the HSM.
+    /// Issuing keys that the charter has ended, or that were killed, and that are still to be destroyed in the HSM.
     #[prost(message, repeated, tag = "13")]
     pub to_destroy: ::prost::alloc::vec::Vec<PendingDestruction>,
 }
-/// PendingDestruction is an issuing key that the charter has ended and that may still be in the HSM.
+/// PendingDestruction is an issuing key that the charter has ended, or that was killed, and that may still be in the HSM.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PendingDestruction {
     /// RFC 7638 thumbprint of the key.
