@@ -81,7 +81,7 @@ fn killed(setup: &Setup, accepted: &Accepted, now: i64) -> Result<Killed> {
             format!("the daemon shows what your charter does not bear out, {why}: breakglass charter pull");
         return Err(Problem::unverified("KILL_UNVERIFIED", message).into());
     }
-    Ok(Killed { as_of: now, max_stale: MAX_STALE, kills: known.kills })
+    Ok(Killed { as_of: now, max_stale: MAX_STALE, kills: known.kills.into() })
 }
 
 fn read(args: &Args) -> Result<Zeroizing<String>> {

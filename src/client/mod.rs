@@ -4,6 +4,7 @@
 
 mod dial;
 mod error;
+pub mod kills;
 
 pub use dial::{Channel, Dial};
 pub use error::{ClientError, ConnectError};

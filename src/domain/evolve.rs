@@ -177,7 +177,9 @@ impl State {
         charter.keep_earlier(|digest| self.index.is_under(digest));
         self.versions.push(Adopted { index, digest });
         self.proposals.clear();
-        self.kills.charter_changed();
+        if self.kills.has_suspended() {
+            Arc::make_mut(&mut self.kills).charter_changed();
+        }
         self.canaries.retain(|(kid, verifier), _| {
             let document = charter.document();
             document.verifiers.iter().any(|one| one.id == *verifier)
@@ -328,7 +330,9 @@ impl State {
         self.transcripts.retain(|_, until| *until > now);
         self.reviews.forget(now);
         self.canaries.retain(|_, canary| canary.exp > now);
-        self.kills.forget(now);
+        if self.kills.has_forgettable(now) {
+            Arc::make_mut(&mut self.kills).forget(now);
+        }
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, sub, profile)) = self.index.warm.pop_first() {
                 self.cooldowns.remove(&(sub, profile));

@@ -53,7 +53,7 @@ pub struct State {
     /// Uses that wait for their review.
     pub(super) reviews: OpenReviews,
     /// What has been killed.
-    pub(super) kills: Kills,
+    pub(super) kills: Arc<Kills>,
     /// By the issuing key and the verifier.
     pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
     /// The new chains that are announced in place of this one, and the one that has replaced it.
@@ -90,8 +90,8 @@ struct Stored {
     canaries: Vec<Canary>,
     sightings: Sightings,
     reviews: OpenReviews,
-    #[serde(default, skip_serializing_if = "Kills::is_empty")]
-    kills: Kills,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    kills: Arc<Kills>,
     #[serde(default, skip_serializing_if = "Replacement::is_none")]
     replacement: Replacement,
 }
@@ -225,6 +225,12 @@ impl State {
         &self.kills
     }
 
+    /// What has been killed, to be kept beyond the state's next change.
+    #[must_use]
+    pub fn shared_kills(&self) -> Arc<Kills> {
+        Arc::clone(&self.kills)
+    }
+
     /// Uses that wait for their review.
     #[must_use]
     pub fn reviews(&self) -> &OpenReviews {
@@ -308,4 +314,8 @@ impl State {
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, JoseError> {
         json::parse(bytes, MAX_SNAPSHOT_BYTES)
     }
+}
+
+fn is_empty(kills: &Arc<Kills>) -> bool {
+    kills.is_empty()
 }

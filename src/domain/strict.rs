@@ -3,7 +3,10 @@
 //! Invariant: acceptance follows from the charter, the token and the time alone. Neither JWKS nor the daemon is asked,
 //! so nobody who holds only them can make a token that passes. One implementation serves library, CLI and gate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     charter::{Basis, Charter, NotPermitted, Permit, TakenAway},
@@ -42,8 +45,8 @@ pub struct Killed {
     pub as_of: i64,
     /// Seconds after which it is too old to rely on.
     pub max_stale: i64,
-    /// What has been killed, and lifted.
-    pub kills: Kills,
+    /// What has been killed, and lifted; one value for all decisions.
+    pub kills: Arc<Kills>,
 }
 
 /// The `iat` of each token seen: a second token of one jti shows that a key is abused.

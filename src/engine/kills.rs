@@ -4,7 +4,10 @@
 //! there is one, nothing else is decided and nothing is signed: whatever it would have stopped, all of it is. It is tried
 //! again until the log takes it; a restart forgets it, which whoever killed is told.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use super::{
     Decided, Engine, EngineError, Job,
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Command, Refusal,
+        Command, Refusal, State,
         event::Actor,
         id::KillId,
         kill::{Kills, SignedKill, SignedLift},
@@ -83,14 +86,14 @@ impl Engine {
 
     /// What has been killed, as the log has it.
     #[must_use]
-    pub fn kills(&self) -> Kills {
-        self.read(|state| state.kills().clone())
+    pub fn kills(&self) -> Arc<Kills> {
+        self.read(State::shared_kills)
     }
 
     /// Kills in force that the log has not taken, the oldest first.
     #[must_use]
-    pub fn unrecorded(&self) -> Vec<GeneralJws> {
-        self.shared.unrecorded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn unrecorded(&self) -> Arc<Vec<GeneralJws>> {
+        Arc::clone(&self.shared.unrecorded.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether there are any.
@@ -188,8 +191,8 @@ impl Queue {
         };
         let now: Vec<GeneralJws> = self.unrecorded.waiting.iter().filter_map(kill).collect();
         let mut shown = self.engine.shared.unrecorded.write().unwrap_or_else(PoisonError::into_inner);
-        if *shown != now {
-            *shown = now;
+        if **shown != now {
+            *shown = Arc::new(now);
             drop(shown);
             self.engine.shared.killed.send_modify(|count| *count += 1);
         }

@@ -125,7 +125,7 @@ struct Shared {
     /// How often a kill or a lift was recorded, or kept in memory, by this process.
     killed: watch::Sender<u64>,
     /// Kills in force that the log has not taken.
-    unrecorded: RwLock<Vec<GeneralJws>>,
+    unrecorded: RwLock<Arc<Vec<GeneralJws>>>,
     checkpoint: watch::Sender<Option<SignedCheckpoint>>,
     /// The longest that anything waits for a device.
     device_patience: Duration,

@@ -70,11 +70,11 @@ pub async fn serve(
             KillServiceServer::new(KillSwitch::new(Arc::clone(&front)))
                 .max_decoding_message_size(MAX_MESSAGE),
         );
-    let known = {
+    let rank = {
         let front = Arc::clone(&front);
-        Arc::new(move |key: &crate::jose::Digest| front.knows(key))
+        Arc::new(move |key: &crate::jose::Digest| front.rank(key))
     };
-    let server = Server { listener, tls, limits: options.limits, metrics: options.metrics, known };
+    let server = Server { listener, tls, limits: options.limits, metrics: options.metrics, rank };
     let ended = tokio::select! {
         ended = server.serve(routes.routes(), front.stopped()) => ended,
         () = keep_house(&front, &health) => Ok(()),

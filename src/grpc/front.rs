@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use super::places::{Place, Places};
 use super::quota::{Client, Quotas, Rate, Refusals};
 use super::roster::{Caller, Roster, Rosters};
+use super::server::Rank;
 use super::status::{Kind, ServiceError};
 use super::tls::Peer;
 use crate::domain::event::Actor;
@@ -26,12 +27,17 @@ const MOST_REFUSALS: usize = 256;
 /// Streams of all clients together, and of each.
 const MOST_STREAMS: usize = 2_048;
 const MOST_STREAMS_EACH: usize = 128;
+/// Watches of kills by verifiers together, and by each: as many processes may share its key.
+const MOST_GATES: usize = 16_384;
+const MOST_GATES_EACH: usize = 12_288;
 
 /// How often clients may call.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Each enrolled client.
     pub client: Rate,
+    /// Each verifier, whose key many processes may share.
+    pub verifier: Rate,
     /// Each enrolled client, with kills and lifts.
     pub killers: Rate,
     /// All strangers together.
@@ -44,6 +50,7 @@ impl Default for Rates {
         let n = |n| std::num::NonZeroU32::new(n).unwrap_or(std::num::NonZeroU32::MIN);
         Self {
             client: rate(n(3_000), n(300)),
+            verifier: rate(n(120_000), n(30_000)),
             killers: rate(n(6_000), n(600)),
             strangers: rate(n(300), n(60)),
         }
@@ -58,11 +65,13 @@ pub(super) struct Front {
     stop: watch::Receiver<bool>,
     rosters: Rosters,
     clients: Mutex<Quotas>,
+    verifiers: Mutex<Quotas>,
     /// For kills and lifts alone, so that no other call can use it up.
     killers: Mutex<Quotas>,
     strangers: Mutex<Quotas>,
     refusals: Mutex<Refusals>,
     streams: Arc<Places>,
+    gates: Arc<Places>,
 }
 
 /// A call that was let in.
@@ -82,39 +91,42 @@ impl Front {
             stop,
             rosters: Rosters::default(),
             clients: Mutex::new(Quotas::new(rates.client, MOST_CLIENTS)),
+            verifiers: Mutex::new(Quotas::new(rates.verifier, MOST_CLIENTS)),
             killers: Mutex::new(Quotas::new(rates.killers, MOST_CLIENTS)),
             strangers: Mutex::new(Quotas::new(rates.strangers, 1)),
             refusals: Mutex::new(Refusals::new(MOST_REFUSALS)),
             streams: Places::new(MOST_STREAMS, MOST_STREAMS_EACH),
+            gates: Places::new(MOST_GATES, MOST_GATES_EACH),
         }
     }
 
     /// Lets a call of an enrolled client in.
     pub(super) fn enter<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
-        self.enter_by(request, &self.clients, Roster::caller)
+        self.enter_by(request, &[&self.clients, &self.verifiers], Roster::caller)
     }
 
     /// The same for a kill or a lift, whatever else the client has called.
     pub(super) fn enter_to_kill<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
-        self.enter_by(request, &self.killers, Roster::caller)
+        self.enter_by(request, &[&self.killers; 2], Roster::caller)
     }
 
     /// The same for what it takes to read and sign a proposed charter, also by a custodian whom only that one names.
     pub(super) fn enter_to_sign<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
-        self.enter_by(request, &self.clients, Roster::signer)
+        self.enter_by(request, &[&self.clients, &self.verifiers], Roster::signer)
     }
 
     fn enter_by<T>(
         &self,
         request: &Request<T>,
-        clients: &Mutex<Quotas>,
+        [clients, verifiers]: &[&Mutex<Quotas>; 2],
         find: for<'a> fn(&'a Roster, Option<&Digest>, i64) -> Result<&'a Caller, ServiceError>,
     ) -> Result<Entered, Status> {
         let key = request.extensions().get::<Peer>().and_then(|peer| peer.key);
         let now = self.engine.now();
         let entered = self.roster().and_then(|roster| {
             let known = key.filter(|key| roster.knows(key));
-            self.spend(known, clients)?;
+            let is_verifier = known.is_some_and(|key| roster.rank(&key) == Rank::Verifier);
+            self.spend(known, if is_verifier { verifiers } else { clients })?;
             let caller = find(&roster, key.as_ref(), now.seconds())?.clone();
             Ok(Entered { caller, charter: Arc::clone(&roster.charter), now })
         });
@@ -143,10 +155,12 @@ impl Front {
 
     /// A place for a stream that lasts.
     pub(super) fn stream_place(&self, caller: &Caller) -> Result<Place, ServiceError> {
-        self.streams.take(Some(caller.key)).ok_or_else(|| {
-            let message = "too many streams are open: end some, or try later";
-            ServiceError::new(Kind::ResourceExhausted, "TOO_MANY_STREAMS", message)
-        })
+        place(&self.streams, caller)
+    }
+
+    /// A place for a watch of kills, which every process of a verifier has.
+    pub(super) fn watch_place(&self, caller: &Caller) -> Result<Place, ServiceError> {
+        place(if caller.rank == Rank::Verifier { &self.gates } else { &self.streams }, caller)
     }
 
     /// Resolves when the server stops.
@@ -176,7 +190,12 @@ impl Front {
 
     /// Whether the charter of this moment has this key.
     pub(super) fn knows(&self, key: &Digest) -> bool {
-        self.roster().is_ok_and(|roster| roster.knows(key))
+        self.rank(key) != Rank::Stranger
+    }
+
+    /// Whose key this is by the charter of this moment.
+    pub(super) fn rank(&self, key: &Digest) -> Rank {
+        self.roster().map_or(Rank::Stranger, |roster| roster.rank(key))
     }
 
     /// Writes counted refusals into the log: those of minutes that are over, or all of them at the end.
@@ -213,6 +232,13 @@ impl Front {
     fn note(&self, client: Client, reason: &'static str) {
         lock(&self.refusals).note(client, reason, self.engine.now().seconds());
     }
+}
+
+fn place(places: &Arc<Places>, caller: &Caller) -> Result<Place, ServiceError> {
+    places.take(Some(caller.key)).ok_or_else(|| {
+        let message = "too many streams are open: end some, or try later";
+        ServiceError::new(Kind::ResourceExhausted, "TOO_MANY_STREAMS", message)
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -17,9 +17,11 @@ pub mod quota;
 mod roster;
 pub mod server;
 pub mod status;
-mod time;
+pub(crate) mod time;
 pub mod tls;
 mod typed;
+
+pub(crate) use kill::parse_head as kill_head;
 
 #[rustfmt::skip]
 #[expect(clippy::pedantic, clippy::large_enum_variant, reason = "generated")]

@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::server::Rank;
 use super::status::{Kind, ServiceError};
 use crate::domain::charter::{Charter, Holder, KeyKind, Role, Rules, Term};
 use crate::domain::event::Actor;
@@ -25,6 +26,7 @@ pub(super) struct Caller {
     pub(super) key: Digest,
     /// The person or tool whose key it is.
     pub(super) principal: PrincipalId,
+    pub(super) rank: Rank,
     roles: BTreeSet<Role>,
     /// Digests of the proposed charters that name him as a custodian, who then signs them.
     named_by: BTreeSet<Digest>,
@@ -70,8 +72,16 @@ pub(super) struct Roster {
 
 impl Roster {
     fn new(charter: Arc<Charter>, proposals: &[Arc<Rules>]) -> Self {
+        let verifiers: BTreeSet<&PrincipalId> =
+            charter.document().verifiers.iter().map(|verifier| &verifier.id).collect();
         let mut keys: HashMap<Digest, (Caller, Term)> = files(&charter)
-            .map(|(key, holder)| (key, (caller(key, holder, holder.roles.clone()), holder.term)))
+            .map(|(key, holder)| {
+                let mut caller = caller(key, holder, holder.roles.clone());
+                if verifiers.contains(&caller.principal) {
+                    caller.rank = Rank::Verifier;
+                }
+                (key, (caller, holder.term))
+            })
             .collect();
         let mut coming: HashMap<Digest, Caller> = HashMap::new();
         for rules in proposals {
@@ -119,6 +129,12 @@ impl Roster {
         }
     }
 
+    /// Whose key it is, in term or not.
+    pub(super) fn rank(&self, key: &Digest) -> Rank {
+        let coming = if self.coming.contains_key(key) { Rank::Client } else { Rank::Stranger };
+        self.keys.get(key).map_or(coming, |(caller, _)| caller.rank)
+    }
+
     /// Whether the key is of somebody, in term or not.
     pub(super) fn knows(&self, key: &Digest) -> bool {
         self.keys.contains_key(key) || self.coming.contains_key(key)
@@ -136,7 +152,7 @@ fn files(rules: &Rules) -> impl Iterator<Item = (Digest, &Holder)> {
 }
 
 fn caller(key: Digest, holder: &Holder, roles: BTreeSet<Role>) -> Caller {
-    Caller { key, principal: holder.principal.clone(), roles, named_by: BTreeSet::new() }
+    Caller { key, principal: holder.principal.clone(), rank: Rank::Client, roles, named_by: BTreeSet::new() }
 }
 
 /// Keeps the roster of the newest charter.

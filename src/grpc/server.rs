@@ -20,6 +20,17 @@ use crate::telemetry::Metrics;
 /// Largest message accepted from a client, in bytes. A charter (60,000 bytes of payload) with all its signatures fits.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
+/// What the charter says of a key, as far as it decides how much its holders may have at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Nothing.
+    Stranger,
+    /// That it is a person's or a tool's.
+    Client,
+    /// That it is a verifier's, of which any number of processes may hold it.
+    Verifier,
+}
+
 /// What a peer may hold at most.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -27,6 +38,10 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one such key.
     pub connections_each: usize,
+    /// Connections of verifiers.
+    pub verifiers: usize,
+    /// Connections of one verifier's key: that of each of its processes.
+    pub verifiers_each: usize,
     /// Connections of all others together.
     pub strangers: usize,
     /// How long a connection of a stranger lives.
@@ -56,6 +71,8 @@ impl Default for Limits {
         Self {
             connections: 1024,
             connections_each: 64,
+            verifiers: 16_384,
+            verifiers_each: 12_288,
             strangers: 64,
             stranger_life: Duration::from_secs(30),
             handshakes: 64,
@@ -112,8 +129,8 @@ pub struct Server {
     pub limits: Limits,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
-    /// Whether the charter of this moment knows a key: decides only which places a connection takes.
-    pub known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
+    /// What the charter of this moment knows of a key: decides only which places a connection takes.
+    pub rank: Arc<dyn Fn(&Digest) -> Rank + Send + Sync>,
 }
 
 impl Server {
@@ -121,7 +138,7 @@ impl Server {
     /// the rest, and returns. Streams that never end by themselves should watch the same signal and end.
     pub async fn serve(self, routes: Routes, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let (cut, cut_seen) = watch::channel(false);
-        let gate = Gate::new(self.tls, self.limits.clone(), self.known, cut_seen);
+        let gate = Gate::new(self.tls, self.limits.clone(), self.rank, cut_seen);
         let stopping = Notify::new();
         let serving = tonic::transport::Server::builder()
             .max_concurrent_streams(self.limits.streams)

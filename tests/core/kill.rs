@@ -16,6 +16,8 @@ use breakglass::{
     },
     jose::{Digest, GeneralJws, Typ},
 };
+use std::sync::Arc;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -509,7 +511,7 @@ fn kills_of_single_requests_are_forgotten_and_others_stay() {
 /// What the verifier of the database says of erin's token, knowing these kills.
 fn verdict(jwt: &str, kills: &Kills, charter: &Charter) -> &'static str {
     let audience: Audience = AUD.parse().unwrap();
-    let killed = Killed { as_of: NOW + 12, max_stale: 10, kills: kills.clone() };
+    let killed = Killed { as_of: NOW + 12, max_stale: 10, kills: Arc::new(kills.clone()) };
     let view =
         View { charter, audience: &audience, now: NOW + 12, allow_development: true, killed: Some(&killed) };
     strict::verify(jwt, &view, &mut Seen::default())
@@ -559,7 +561,7 @@ fn after_a_lift_a_verifier_takes_only_what_was_minted_later() {
     log.approve(&later, "carol/1", NOW + 23).unwrap();
     let new = log.issue(&later, NOW + 23).unwrap();
     let audience: Audience = AUD.parse().unwrap();
-    let killed = Killed { as_of: NOW + 24, max_stale: 10, kills: log.state.kills().clone() };
+    let killed = Killed { as_of: NOW + 24, max_stale: 10, kills: log.state.shared_kills() };
     let charter = log.charter();
     let view = View {
         charter: &charter,

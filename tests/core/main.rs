@@ -25,6 +25,7 @@ mod forecast;
 mod genesis;
 mod key_kill;
 mod kill;
+mod kill_chain;
 mod kit;
 mod leaving;
 mod lessons;

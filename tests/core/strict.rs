@@ -5,7 +5,6 @@ use breakglass::{
     domain::{
         charter::Charter,
         id::{Audience, RequestId},
-        kill::Kills,
         strict::{self, Killed, Rejection, Seen, View},
         time::Timestamp,
     },
@@ -626,11 +625,13 @@ fn killed_tokens_and_stale_views_are_refused() {
         };
         why(strict::verify(&good.mint(), &view, &mut Seen::default()))
     };
-    let mut killed = Killed { as_of: NOW + 1, max_stale: 10, kills: Kills::default() };
+    let mut killed = Killed { as_of: NOW + 1, max_stale: 10, kills: std::sync::Arc::default() };
     let kill = |killed: &mut Killed, id: RequestId, tag: &str| {
         let payload = crate::kill::kill(&charter, "jti", Some(&id.to_string()), tag);
         let statement = key("carol/1").jws(Typ::Kill, &bytes(&payload), NOW);
-        killed.kills.learn(statement, &charter, 1, Timestamp::from_seconds(NOW)).unwrap();
+        std::sync::Arc::make_mut(&mut killed.kills)
+            .learn(statement, &charter, 1, Timestamp::from_seconds(NOW))
+            .unwrap();
     };
     kill(&mut killed, RequestId(Digest::of(b"another")), "another");
     assert_eq!(judge(&killed), "ACCEPTED");
@@ -639,7 +640,7 @@ fn killed_tokens_and_stale_views_are_refused() {
     killed.as_of = NOW;
     assert!(judge(&killed).starts_with("KILL_VIEW_STALE"));
     // A view from the future is no fresh view.
-    killed = Killed { as_of: i64::MAX, max_stale: 10, kills: Kills::default() };
+    killed = Killed { as_of: i64::MAX, max_stale: 10, kills: std::sync::Arc::default() };
     assert!(judge(&killed).starts_with("KILL_VIEW_STALE"));
 }
 

@@ -85,7 +85,7 @@ fn learned(world: &World, answer: &v1::GetKillsResponse) -> Killed {
         let jws = GeneralJws::parse(&lift.jws, 32_000).unwrap();
         kills.learn_lift(jws, &world.charter, at(&lift.recorded_at)).unwrap();
     }
-    Killed { as_of: now(), max_stale: 10, kills }
+    Killed { as_of: now(), max_stale: 10, kills: kills.into() }
 }
 
 /// What a strict verifier says that has just asked the daemon.

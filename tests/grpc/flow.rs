@@ -1,7 +1,6 @@
 //! The life of a request over gRPC, from filing to a token that a strict verifier accepts.
 
 use breakglass::client::{Channel, ClientError};
-use breakglass::domain::kill::Kills;
 use breakglass::domain::strict::{Killed, Seen, View, verify};
 use breakglass::grpc::v1::{self, RequestState, watch_requests_response::Event};
 use breakglass::jose::{GeneralJws, Typ, jwe};
@@ -80,7 +79,7 @@ fn from_request_to_token() {
         let jwt = jwe::decrypt(&released.jwe, &secret).unwrap();
         let jwt = std::str::from_utf8(&jwt).unwrap();
         let audience = "https://db.example".parse().unwrap();
-        let killed = Killed { as_of: now(), max_stale: 10, kills: Kills::default() };
+        let killed = Killed { as_of: now(), max_stale: 10, kills: std::sync::Arc::default() };
         let view = View {
             charter: &world.charter,
             audience: &audience,

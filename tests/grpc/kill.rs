@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use breakglass::client::kills::{Follower, News};
 use breakglass::client::{Channel, ClientError};
 use breakglass::grpc::api;
 use breakglass::grpc::front::Rates;
@@ -48,8 +49,8 @@ async fn next(stream: &mut Streaming<v1::WatchKillsResponse>) -> Event {
     within(stream.message()).await.unwrap().unwrap().event.unwrap()
 }
 
-async fn watch(channel: &Channel, after_epoch: u64) -> Streaming<v1::WatchKillsResponse> {
-    channel.kill().watch_kills(v1::WatchKillsRequest { after_epoch }).await.unwrap().into_inner()
+async fn watch(channel: &Channel, after: Option<v1::KillHead>) -> Streaming<v1::WatchKillsResponse> {
+    channel.kill().watch_kills(v1::WatchKillsRequest { after }).await.unwrap().into_inner()
 }
 
 #[test]
@@ -58,11 +59,14 @@ fn a_watch_tells_what_is_killed_and_then_what_comes() {
         let channel = world.connect("dave").await;
         let first = kill(&world, "requester", Some("eve"), 1);
         send(&channel, first.clone()).await.unwrap();
-        let mut events = watch(&channel, 0).await;
+        let mut events = watch(&channel, None).await;
+        assert!(matches!(next(&mut events).await, Event::Snapshot(_)));
         let Event::Kill(told) = next(&mut events).await else { panic!("not the kill") };
         assert_eq!((told.jws, told.epoch), (first, 1));
         let Event::Heartbeat(beat) = next(&mut events).await else { panic!("not a heartbeat") };
         assert_eq!(beat.epoch, 1);
+        assert_eq!(beat.head, told.head);
+        let first_head = beat.head;
 
         let second = kill(&world, "all", None, 2);
         send(&world.connect("eve").await, second.clone()).await.unwrap();
@@ -77,9 +81,19 @@ fn a_watch_tells_what_is_killed_and_then_what_comes() {
         assert_eq!(told.kills.iter().map(|kill| kill.jws.clone()).collect::<Vec<_>>(), [second]);
 
         // Whoever comes back is told what he missed, and the lifts.
-        let mut again = watch(&channel, 1).await;
+        let mut again = watch(&channel, first_head.clone()).await;
+        assert!(matches!(next(&mut again).await, Event::Kill(kill) if kill.epoch == 2));
         assert!(matches!(next(&mut again).await, Event::Lift(_)));
-        assert!(matches!(next(&mut again).await, Event::Heartbeat(beat) if beat.epoch == 2));
+        let Event::Heartbeat(beat) = next(&mut again).await else { panic!("not a heartbeat") };
+        assert_eq!((beat.epoch, beat.head.clone().map(|head| head.step)), (2, Some(3)));
+        // Whoever names a head of another chain is shown all, and all that is in force.
+        let digest = vec![7; 32];
+        let mut other = watch(&channel, Some(v1::KillHead { step: 1, digest })).await;
+        assert!(matches!(next(&mut other).await, Event::Snapshot(_)));
+        assert!(matches!(next(&mut other).await, Event::Lift(_)));
+        assert!(matches!(next(&mut other).await, Event::Kill(kill) if kill.epoch == 1));
+        let Event::Heartbeat(same) = next(&mut other).await else { panic!("not a heartbeat") };
+        assert_eq!(same.head, beat.head);
         // Heartbeats come by themselves.
         assert!(matches!(next(&mut again).await, Event::Heartbeat(_)));
     });
@@ -127,6 +141,35 @@ fn kills_are_refused_with_reasons_and_listed_with_signatures() {
         let one = channel.kill().lift(v1::LiftRequest { jws: lift(&world, &[2], 2, &["bob"]) }).await;
         assert_eq!(ClientError::from(one.unwrap_err()).reason, "LIFT_INCOMPLETE");
         assert_eq!(get(vec![]).await.kills.len(), 2);
+    });
+}
+
+/// The client's own follower, over the wire.
+#[test]
+fn a_follower_chains_over_the_wire_and_resumes() {
+    with_world("kill::a_follower_chains_over_the_wire_and_resumes", |world| async move {
+        let channel = world.connect("dave").await;
+        let mut follower = Follower::default();
+        let until_complete = async |follower: &mut Follower, steps: u64| {
+            let request = follower.request();
+            let mut events = channel.kill().watch_kills(request).await.unwrap().into_inner();
+            loop {
+                let message = within(events.message()).await.unwrap().unwrap();
+                let news = follower.take(message, &world.charter, now()).unwrap();
+                if news == News::Complete && follower.kills().head().step == steps {
+                    return;
+                }
+            }
+        };
+        send(&channel, kill(&world, "requester", Some("eve"), 1)).await.unwrap();
+        until_complete(&mut follower, 1).await;
+        send(&channel, kill(&world, "all", None, 2)).await.unwrap();
+        let jws = lift(&world, &[2], 2, &["carol", "bob"]);
+        channel.kill().lift(v1::LiftRequest { jws }).await.unwrap();
+        send(&channel, kill(&world, "profile", Some("db"), 3)).await.unwrap();
+        until_complete(&mut follower, 4).await;
+        assert!(!follower.kills().is_lockdown());
+        assert_eq!(follower.kills().standing().count(), 2);
     });
 }
 

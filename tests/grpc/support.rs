@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass::client::{Channel, ClientError, Dial};
-use breakglass::grpc::server::{Limits, MAX_MESSAGE, Server, ServerError, routes};
+use breakglass::grpc::server::{Limits, MAX_MESSAGE, Rank, Server, ServerError, routes};
 use breakglass::grpc::status::{Kind, ServiceError};
 use breakglass::grpc::tls::{Identity, Peer, server_config};
 use breakglass::grpc::v1;
@@ -56,7 +56,8 @@ impl TestServer {
         routes.add_service(AccessServiceServer::new(Stub).max_decoding_message_size(MAX_MESSAGE));
         health.set_serving::<AccessServiceServer<Stub>>().await;
         let tls = server_config(own).unwrap();
-        let server = Server { listener, tls, limits, metrics: Arc::default(), known: Arc::new(known) };
+        let rank = move |key: &Digest| if known(key) { Rank::Client } else { Rank::Stranger };
+        let server = Server { listener, tls, limits, metrics: Arc::default(), rank: Arc::new(rank) };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.serve(routes.routes(), async {
             let _ = stopped.await;

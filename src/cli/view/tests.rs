@@ -154,7 +154,7 @@ fn what_is_killed_and_what_does_not_verify() {
         let signatures = vec![fixture::signature(seed, Typ::Kill, &payload, NOW - 60, None)];
         let at = prost_types::Timestamp { seconds: NOW - 60, nanos: 0 };
         let jws = crate::jose::GeneralJws { payload, signatures }.to_json();
-        v1::Kill { jws, epoch: seed.into(), recorded_at: recorded.then_some(at) }
+        v1::Kill { jws, epoch: seed.into(), recorded_at: recorded.then_some(at), head: None }
     };
     let answer = v1::GetKillsResponse {
         epoch: 14,

@@ -2,22 +2,28 @@
 //!
 //! Invariants: the index equals what `Index::of` makes of the rest; a kill of one token or request is forgotten once
 //! nothing it names can be alive, any other stays until it is lifted; a lift is remembered for as long as a token minted
-//! before it could live, and the ids it names for ever.
+//! before it could live, and the ids it names for ever. The head is that of the chain over all of them, the forgotten ones
+//! included. A copy is cheap: it shares the statements.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kill, KillRefusal, Lift, SignedKill, SignedLift, Subject, Target};
+use super::{
+    Head, Kill, KillRefusal, Lift, SignedKill, SignedLift, Subject, Target,
+    index::{Index, floors},
+    stored::{Stored, StoredKill},
+};
 use crate::{
     domain::{
-        charter::Rules,
         grant::MAX_TTL,
         id::KillId,
-        refusal::Refusal,
         time::{SKEW, Timestamp},
     },
-    jose::{Digest, GeneralJws, JoseError, Typ},
+    jose::{Digest, GeneralJws},
 };
 
 /// Kills of single tokens and requests in force at most.
@@ -32,12 +38,13 @@ pub const UNKNOWN_FOR: i64 = 8 * 86_400 + 4 * SKEW;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Kills {
-    epoch: u64,
-    standing: BTreeMap<KillId, Recorded>,
-    lifts: Vec<Lifted>,
-    dead: BTreeSet<KillId>,
-    suspended: BTreeSet<Digest>,
-    index: Index,
+    pub(super) epoch: u64,
+    pub(super) head: Head,
+    pub(super) standing: BTreeMap<KillId, Arc<Recorded>>,
+    pub(super) lifts: Vec<Lifted>,
+    pub(super) dead: BTreeSet<KillId>,
+    pub(super) suspended: BTreeSet<Digest>,
+    pub(super) index: Index,
 }
 
 /// A kill in force.
@@ -50,6 +57,8 @@ pub struct Recorded {
     pub statement: GeneralJws,
     /// The epoch that it began.
     pub epoch: u64,
+    /// Its place in the chain; the beginning where that is not known.
+    pub head: Head,
     /// When it was recorded.
     pub at: Timestamp,
     /// Unix seconds after which it is forgotten: for one token or request.
@@ -63,122 +72,43 @@ pub struct Lifted {
     /// Under its signatures.
     pub statement: GeneralJws,
     /// The kills it ended.
-    pub kills: Vec<Recorded>,
+    pub kills: Vec<Arc<Recorded>>,
+    /// The epoch in which it was recorded.
+    pub epoch: u64,
+    /// Its place in the chain; the beginning where that is not known.
+    pub head: Head,
     /// When it was recorded.
     pub at: Timestamp,
     /// Tokens of what was killed count if minted after this second (Unix).
     pub since: i64,
 }
 
-/// What follows from the kills and lifts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Index {
-    /// Kills in force, by target.
-    targets: BTreeMap<Target, usize>,
-    singles: usize,
-    /// When kills are forgotten.
-    ends: BTreeSet<(i64, KillId)>,
-    /// Until when what was lifted is still refused.
-    floors: BTreeMap<Target, i64>,
+/// One step of the chain.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// A kill.
+    Kill(&'a Recorded),
+    /// A lift.
+    Lift(&'a Lifted),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    epoch: u64,
-    standing: Vec<Recorded>,
-    lifts: Vec<Lifted>,
-    dead: BTreeSet<KillId>,
-    suspended: BTreeSet<Digest>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredKill {
-    statement: GeneralJws,
-    epoch: u64,
-    at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<i64>,
-}
-
-impl From<Recorded> for StoredKill {
-    fn from(it: Recorded) -> Self {
-        Self { statement: it.statement, epoch: it.epoch, at: it.at, until: it.until }
-    }
-}
-
-impl TryFrom<StoredKill> for Recorded {
-    type Error = JoseError;
-    fn try_from(it: StoredKill) -> Result<Self, JoseError> {
-        let kill = Kill::parse(&it.statement.payload)?;
-        Ok(Self { kill, statement: it.statement, epoch: it.epoch, at: it.at, until: it.until })
-    }
-}
-
-impl From<Kills> for Stored {
-    fn from(kills: Kills) -> Self {
-        Self {
-            epoch: kills.epoch,
-            standing: kills.standing.into_values().collect(),
-            lifts: kills.lifts,
-            dead: kills.dead,
-            suspended: kills.suspended,
+impl Step<'_> {
+    /// The head after it.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        match self {
+            Self::Kill(recorded) => recorded.head,
+            Self::Lift(lifted) => lifted.head,
         }
     }
-}
 
-impl From<Stored> for Kills {
-    fn from(stored: Stored) -> Self {
-        let standing: BTreeMap<_, _> =
-            stored.standing.into_iter().map(|recorded| (recorded.kill.id, recorded)).collect();
-        let index = Index::of(&standing, &stored.lifts);
-        let (lifts, dead, suspended) = (stored.lifts, stored.dead, stored.suspended);
-        Self { epoch: stored.epoch, standing, lifts, dead, suspended, index }
+    fn follows(&self, head: Head) -> bool {
+        let next = match self {
+            Self::Kill(recorded) => head.kill(&recorded.statement, recorded.epoch, recorded.at),
+            Self::Lift(lifted) => head.lift(&lifted.statement, lifted.epoch, lifted.at),
+        };
+        next == self.head()
     }
-}
-
-impl Index {
-    fn of(standing: &BTreeMap<KillId, Recorded>, lifts: &[Lifted]) -> Self {
-        let mut index = Self::default();
-        for recorded in standing.values() {
-            index.enter(recorded);
-        }
-        index.floors = floors(lifts);
-        index
-    }
-
-    fn enter(&mut self, recorded: &Recorded) {
-        let target = &recorded.kill.target;
-        *self.targets.entry(target.clone()).or_insert(0) += 1;
-        self.singles += usize::from(target.request().is_some());
-        self.ends.extend(recorded.until.map(|until| (until, recorded.kill.id)));
-    }
-
-    fn leave(&mut self, recorded: &Recorded) {
-        let target = &recorded.kill.target;
-        if let Some(count) = self.targets.get_mut(target) {
-            *count -= 1;
-            if *count == 0 {
-                self.targets.remove(target);
-            }
-        }
-        self.singles -= usize::from(target.request().is_some());
-        if let Some(until) = recorded.until {
-            self.ends.remove(&(until, recorded.kill.id));
-        }
-    }
-}
-
-fn floors(lifts: &[Lifted]) -> BTreeMap<Target, i64> {
-    let mut floors = BTreeMap::new();
-    for lifted in lifts {
-        for recorded in &lifted.kills {
-            let floor = floors.entry(recorded.kill.target.clone()).or_insert(lifted.since);
-            *floor = lifted.since.max(*floor);
-        }
-    }
-    floors
 }
 
 impl Kills {
@@ -188,9 +118,31 @@ impl Kills {
         self.epoch
     }
 
+    /// Where the chain over all kills and lifts stands.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Every step after this head, in order; none where the head is not one of this chain, or a step is forgotten.
+    #[must_use]
+    pub fn since(&self, head: Head) -> Option<Vec<Step<'_>>> {
+        let missing = usize::try_from(self.head.step.checked_sub(head.step)?).ok()?;
+        if missing == 0 {
+            return (head == self.head).then(Vec::new);
+        }
+        let standing = self.standing.values().map(Arc::as_ref);
+        let ended = self.lifts.iter().flat_map(|lifted| &lifted.kills).map(Arc::as_ref);
+        let all = standing.chain(ended).map(Step::Kill).chain(self.lifts.iter().map(Step::Lift));
+        let mut later: Vec<Step<'_>> = all.filter(|one| one.head().step > head.step).collect();
+        later.sort_unstable_by_key(|one| one.head().step);
+        let leads = later.first().is_some_and(|first| first.follows(head));
+        (leads && later.len() == missing).then_some(later)
+    }
+
     /// Kills in force, the oldest first.
     pub fn standing(&self) -> impl Iterator<Item = &Recorded> {
-        let mut all: Vec<&Recorded> = self.standing.values().collect();
+        let mut all: Vec<&Recorded> = self.standing.values().map(Arc::as_ref).collect();
         all.sort_unstable_by_key(|recorded| recorded.epoch);
         all.into_iter()
     }
@@ -198,7 +150,7 @@ impl Kills {
     /// A kill in force.
     #[must_use]
     pub fn get(&self, id: &KillId) -> Option<&Recorded> {
-        self.standing.get(id)
+        self.standing.get(id).map(Arc::as_ref)
     }
 
     /// Lifts after which a token minted before could still be alive.
@@ -281,20 +233,26 @@ impl Kills {
     /// Takes in a kill whose authority was checked.
     pub(in crate::domain) fn record(&mut self, signed: &SignedKill, at: Timestamp, until: Option<i64>) {
         self.epoch += 1;
-        let kill = signed.about().clone();
-        self.insert(Recorded { kill, statement: signed.jws().clone(), epoch: self.epoch, at, until });
+        self.head = self.head.kill(signed.jws(), self.epoch, at);
+        let (kill, statement) = (signed.about().clone(), signed.jws().clone());
+        self.insert(Recorded { kill, statement, epoch: self.epoch, head: self.head, at, until });
     }
 
-    fn insert(&mut self, recorded: Recorded) {
+    pub(super) fn insert(&mut self, recorded: Recorded) {
         if let Some(old) = self.standing.remove(&recorded.kill.id) {
             self.index.leave(&old);
         }
         self.index.enter(&recorded);
-        self.standing.insert(recorded.kill.id, recorded);
+        self.standing.insert(recorded.kill.id, Arc::new(recorded));
     }
 
     /// Takes in a lift whose authority was checked.
     pub(in crate::domain) fn lift(&mut self, signed: &SignedLift, at: Timestamp) {
+        self.head = self.head.lift(signed.jws(), self.epoch, at);
+        self.end(signed, self.head, at);
+    }
+
+    pub(super) fn end(&mut self, signed: &SignedLift, head: Head, at: Timestamp) {
         let lift: &Lift = signed.lift();
         let mut kills = Vec::new();
         for id in &lift.kills {
@@ -307,13 +265,25 @@ impl Kills {
         self.suspended.extend(&lift.suspend);
         let newest_kill = kills.iter().map(|recorded| recorded.at.seconds()).max().unwrap_or(0);
         let since = signed.times().map_or(0, |(_, newest)| newest).max(newest_kill);
-        self.lifts.push(Lifted { statement: signed.jws().clone(), kills, at, since });
+        let (statement, epoch) = (signed.jws().clone(), self.epoch);
+        self.lifts.push(Lifted { statement, kills, epoch, head, at, since });
         self.index.floors = floors(&self.lifts);
+    }
+
+    pub(in crate::domain) fn has_suspended(&self) -> bool {
+        !self.suspended.is_empty()
     }
 
     /// A new charter: whoever it lists has the rights it gives.
     pub(in crate::domain) fn charter_changed(&mut self) {
         self.suspended.clear();
+    }
+
+    /// Whether [`Self::forget`] would drop anything.
+    #[must_use]
+    pub fn has_forgettable(&self, now: i64) -> bool {
+        self.index.ends.first().is_some_and(|(until, _)| *until < now)
+            || self.lifts.iter().any(|lifted| is_over(lifted, now))
     }
 
     /// Drops what cannot matter at or after `now`, Unix seconds.
@@ -325,48 +295,14 @@ impl Kills {
             }
         }
         let before = self.lifts.len();
-        self.lifts.retain(|lifted| lifted.since.saturating_add(i64::from(MAX_TTL) + 2 * SKEW) > now);
+        self.lifts.retain(|lifted| !is_over(lifted, now));
         if self.lifts.len() != before {
             self.index.floors = floors(&self.lifts);
         }
     }
+}
 
-    /// A verifier's way: takes in a kill that it was shown, if a key with the right to it signed. `epoch` and `at` are
-    /// what the log says of it; they order kills, and give no right.
-    pub fn learn(
-        &mut self,
-        statement: GeneralJws,
-        rules: &Rules,
-        epoch: u64,
-        at: Timestamp,
-    ) -> Result<(), Refusal> {
-        let signed = SignedKill::verify(statement, rules, Typ::Kill)?;
-        let kill = signed.about();
-        if kill.iss != rules.document().iss {
-            return Err(Refusal::CharterMismatch);
-        }
-        rules.may_kill(&signed.kid(), kill.target.level(), at.seconds())?;
-        self.epoch = self.epoch.max(epoch);
-        if self.dead.contains(&kill.id) {
-            return Err(KillRefusal::AlreadyLifted(kill.id).into());
-        }
-        let until = kill.target.request().map(|_| at.seconds().saturating_add(UNKNOWN_FOR));
-        let (kill, statement) = (kill.clone(), signed.jws().clone());
-        self.insert(Recorded { kill, statement, epoch, at, until });
-        Ok(())
-    }
-
-    /// A verifier's way: takes in a lift, if a quorum signed it.
-    pub fn learn_lift(&mut self, statement: GeneralJws, rules: &Rules, at: Timestamp) -> Result<(), Refusal> {
-        let signed = SignedLift::verify(statement, rules)?;
-        if signed.lift().iss != rules.document().iss {
-            return Err(Refusal::CharterMismatch);
-        }
-        rules.may_lift(&signed, self.ends_lockdown_only(signed.lift()))?;
-        let known = |lifted: &Lifted| lifted.statement.payload == signed.jws().payload;
-        if !self.lifts.iter().any(known) {
-            self.lift(&signed, at);
-        }
-        Ok(())
-    }
+/// Whether no token minted before this lift can be alive.
+fn is_over(lifted: &Lifted, now: i64) -> bool {
+    lifted.since.saturating_add(i64::from(MAX_TTL) + 2 * SKEW) <= now
 }

@@ -3,6 +3,8 @@
 //! Invariant: both are verified again, whoever wrote the entry. They decide about power as a charter does, and they are
 //! few.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{
         decide::{judge_kill, judge_lift},
@@ -31,7 +33,7 @@ impl State {
         }
         let target = &signed.about().target;
         let (hit, until) = (self.hit_by(target), self.killed_until(target, signed.signed_at(), at.seconds()));
-        self.kills.record(&signed, at, until);
+        Arc::make_mut(&mut self.kills).record(&signed, at, until);
         hit.iter().try_for_each(|id| self.close(id, Outcome::Killed, at))
     }
 
@@ -45,7 +47,7 @@ impl State {
             SignedLift::verify(statement.clone(), charter).map_err(|_| "the lift in it is not valid")?;
         judge_lift(self, &signed, at.seconds())
             .map_err(|_| "the lift in it is for other kills, or too few have signed it")?;
-        self.kills.lift(&signed, at);
+        Arc::make_mut(&mut self.kills).lift(&signed, at);
         Ok(())
     }
 }

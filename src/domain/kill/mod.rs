@@ -9,13 +9,18 @@
 
 mod authority;
 mod book;
+mod chain;
 mod fold;
+mod index;
+mod learn;
 mod refusal;
 mod statement;
+mod stored;
 mod subject;
 mod target;
 
-pub use book::{Kills, Lifted, MAX_PER_TARGET, MAX_SINGLE, Recorded, UNKNOWN_FOR};
+pub use book::{Kills, Lifted, MAX_PER_TARGET, MAX_SINGLE, Recorded, Step, UNKNOWN_FOR};
+pub use chain::Head;
 pub use refusal::KillRefusal;
 pub(in crate::domain) use refusal::killed_reason;
 pub use statement::{Kill, LIFT_WITHIN, Lift, MAX_LIFTED, SignedKill, SignedLift};

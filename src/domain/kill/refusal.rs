@@ -76,6 +76,19 @@ pub enum KillRefusal {
         "a signature under the lift was given before the kill it lifts, or more than a day ago; sign again"
     )]
     LiftStale,
+    /// A kill or lift that does not follow on those that were shown before it.
+    #[error(
+        "the chain of kills is broken: step {told} does not follow on step {known}; something was left out, or changed"
+    )]
+    ChainBroken {
+        /// The last step that followed.
+        known: u64,
+        /// The step that was told.
+        told: u64,
+    },
+    /// A kill that was in force is not shown any more, nor a lift that names it.
+    #[error("the kill {0} was in force, and is not shown any more, nor its lift; something was left out")]
+    Hidden(KillId),
 }
 
 impl KillRefusal {
@@ -104,6 +117,8 @@ impl KillRefusal {
             Self::LiftAtStation(_) => "STATION_FORBIDDEN",
             Self::SignedTwice(_) => "ALREADY_SIGNED",
             Self::LiftStale => "LIFT_STALE",
+            Self::ChainBroken { .. } => "KILL_CHAIN_BROKEN",
+            Self::Hidden(_) => "KILL_HIDDEN",
         }
     }
 
@@ -115,7 +130,7 @@ impl KillRefusal {
             Self::TargetUnknown { .. } | Self::Unknown(_) => Fault::Missing,
             Self::IdReused(_) | Self::AlreadyLifted(_) | Self::SignedTwice(_) => Fault::Duplicate,
             Self::TooMany => Fault::Limit,
-            Self::LiftIncomplete(_) => Fault::Invalid,
+            Self::LiftIncomplete(_) | Self::ChainBroken { .. } | Self::Hidden(_) => Fault::Invalid,
             Self::Killed { .. } | Self::Moot(_) | Self::Final(_) | Self::Epoch { .. } | Self::LiftStale => {
                 Fault::State
             }

@@ -3789,6 +3789,9 @@ pub struct GetKillsResponse {
     /// Digest of the charter in force.
     #[prost(string, tag = "6")]
     pub charter_digest: ::prost::alloc::string::String,
+    /// Where the chain of kills and lifts stands.
+    #[prost(message, optional, tag = "7")]
+    pub head: ::core::option::Option<KillHead>,
 }
 /// Kill is something killed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3802,6 +3805,22 @@ pub struct Kill {
     /// When it was recorded; absent while it is not.
     #[prost(message, optional, tag = "3")]
     pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its place in the chain of kills and lifts; absent while it is not recorded.
+    #[prost(message, optional, tag = "4")]
+    pub head: ::core::option::Option<KillHead>,
+}
+/// KillHead is where the chain of kills and lifts stands. The chain begins with step 0 and 32 zero bytes. The digest of a step is
+/// SHA-256 over: `breakglass kill chain v1` and a zero byte; the digest before it; the step (64 bits, big-endian, as all numbers
+/// here); one byte, 1 for a kill and 2 for a lift; the kill epoch after it (64 bits); when it was recorded, milliseconds since 1970
+/// (64 bits); SHA-256 of the statement's payload; and for each of its signatures the 32 bytes of kid and the iat (64 bits).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillHead {
+    /// How many kills and lifts there have been.
+    #[prost(uint64, tag = "1")]
+    pub step: u64,
+    /// The hash over them.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// Lift is the end of kills.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3815,19 +3834,26 @@ pub struct Lift {
     /// The kills that it ended.
     #[prost(message, repeated, tag = "3")]
     pub kills: ::prost::alloc::vec::Vec<Kill>,
+    /// Its place in the chain of kills and lifts.
+    #[prost(message, optional, tag = "4")]
+    pub head: ::core::option::Option<KillHead>,
+    /// The kill epoch in which it was recorded.
+    #[prost(uint64, tag = "5")]
+    pub epoch: u64,
 }
 /// WatchKillsRequest says what is known already.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchKillsRequest {
-    /// Kills up to this epoch are not sent again, but with the lifts that ended them.
-    #[prost(uint64, tag = "1")]
-    pub after_epoch: u64,
+    /// The head up to which the caller has followed the chain, or absent: then it is shown a snapshot. So it is where the daemon
+    /// does not have that head in its chain, or has forgotten a step after it.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<KillHead>,
 }
 /// WatchKillsResponse is one piece of news.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchKillsResponse {
     /// What it is.
-    #[prost(oneof = "watch_kills_response::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "watch_kills_response::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<watch_kills_response::Event>,
 }
 /// Nested message and enum types in `WatchKillsResponse`.
@@ -3844,10 +3870,17 @@ pub mod watch_kills_response {
         /// Nothing else happened up to now.
         #[prost(message, tag = "3")]
         Heartbeat(super::KillHeartbeat),
+        /// What was sent before counts no more.
+        #[prost(message, tag = "4")]
+        Snapshot(super::KillSnapshot),
     }
 }
-/// KillHeartbeat closes what was sent so far.
+/// KillSnapshot says that all kills in force and all lifts that matter follow, up to the next heartbeat, whose head is where the
+/// chain goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillSnapshot {}
+/// KillHeartbeat closes what was sent so far.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillHeartbeat {
     /// The daemon's clock.
     #[prost(message, optional, tag = "1")]
@@ -3855,6 +3888,9 @@ pub struct KillHeartbeat {
     /// The newest kill epoch; all kills up to it have been sent.
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
+    /// Where the chain stands; all of it up to there has been sent.
+    #[prost(message, optional, tag = "3")]
+    pub head: ::core::option::Option<KillHead>,
 }
 /// Generated client implementations.
 pub mod kill_service_client {
@@ -4021,8 +4057,12 @@ pub mod kill_service_client {
                 .insert(GrpcMethod::new("breakglass.v1.KillService", "GetKills"));
             self.inner.unary(req, path, codec).await
         }
-        /// WatchKills sends every kill in force and every lift that still matters, one heartbeat, then each kill and lift as it
-        /// comes, and heartbeats in between. Whoever hears no heartbeat does not know what is killed.
+        /// WatchKills sends what the caller does not know yet, one heartbeat, then each kill and lift as it comes, and heartbeats in
+        /// between. Whoever hears no heartbeat does not know what is killed.
+        ///
+        /// Kills and lifts are the steps of a hash chain, and are sent in its order: each has the head after it, which follows from
+        /// the head before it. Whoever finds one that does not follow was not shown all, or was shown something else than others
+        /// were. What begins with a snapshot is not chained until the next heartbeat.
         pub async fn watch_kills(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchKillsRequest>,
@@ -4090,8 +4130,12 @@ pub mod kill_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// WatchKills sends every kill in force and every lift that still matters, one heartbeat, then each kill and lift as it
-        /// comes, and heartbeats in between. Whoever hears no heartbeat does not know what is killed.
+        /// WatchKills sends what the caller does not know yet, one heartbeat, then each kill and lift as it comes, and heartbeats in
+        /// between. Whoever hears no heartbeat does not know what is killed.
+        ///
+        /// Kills and lifts are the steps of a hash chain, and are sent in its order: each has the head after it, which follows from
+        /// the head before it. Whoever finds one that does not follow was not shown all, or was shown something else than others
+        /// were. What begins with a snapshot is not chained until the next heartbeat.
         async fn watch_kills(
             &self,
             request: tonic::Request<super::WatchKillsRequest>,

@@ -2,14 +2,18 @@
 //!
 //! Invariant: no quota of other calls keeps a kill out; it has one of its own.
 
+mod feed;
 mod view;
 mod watch;
+
+pub(crate) use view::parse_head;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use self::feed::Feed;
 use super::front::Front;
 use super::status::{Kind, ServiceError};
 use super::time::instant;
@@ -25,11 +29,12 @@ const MAX_SINGLES: usize = 200;
 /// The service.
 pub(super) struct KillSwitch {
     front: Arc<Front>,
+    feed: Arc<Feed>,
 }
 
 impl KillSwitch {
     pub(super) fn new(front: Arc<Front>) -> Self {
-        Self { front }
+        Self { front, feed: Arc::default() }
     }
 
     fn kills(&self, request: &Request<v1::GetKillsRequest>) -> Result<v1::GetKillsResponse, Status> {
@@ -60,6 +65,7 @@ impl KillSwitch {
             lifts: kills.lifts().iter().map(view::lift).collect(),
             single_kills: count as u64,
             charter_digest: entered.charter.digest().to_string(),
+            head: Some(view::head(kills.head())),
         })
     }
 }

@@ -1,18 +1,23 @@
 //! `WatchKills`: everything that is killed, and then whatever comes.
 //!
 //! Invariants: the subscription is taken before the first look, so that nothing is missed in between; a heartbeat is sent
-//! only after every kill up to its epoch.
+//! only after every step up to its head. A watch has no task and no queue of its own: it is asked for its next message when the
+//! client has room for it, so a slow reader costs what a fast one does.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::{Request, Status};
 
+use super::feed::{Feed, Messages, message};
 use super::{KillSwitch, v1, view};
-use crate::domain::time::Timestamp;
+use crate::domain::kill::Head;
 use crate::grpc::end::End;
 use crate::grpc::front::Front;
 use crate::grpc::places::Place;
@@ -23,118 +28,119 @@ use v1::watch_kills_response::Event;
 
 /// Interval of heartbeats: three of them fit the ten seconds after which a gate refuses.
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// Events that wait for a slow reader before the watch waits with it.
-const BUFFER: usize = 16;
 
-pub(super) type Watch = ReceiverStream<Result<v1::WatchKillsResponse, Status>>;
+type Told = Result<v1::WatchKillsResponse, Status>;
+
+/// The next message, and whoever waits for the one after it.
+type Turn = Pin<Box<dyn Future<Output = (Told, Option<Watcher>)> + Send>>;
+
+/// A stream of what is killed.
+pub(in crate::grpc) struct Watch {
+    /// The message that is being waited for, with all that the next one needs; nothing once the stream has ended.
+    turn: Option<Turn>,
+}
+
+impl Stream for Watch {
+    type Item = Told;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Told>> {
+        let Some(turn) = self.turn.as_mut() else { return Poll::Ready(None) };
+        let Poll::Ready((told, watcher)) = turn.as_mut().poll(context) else { return Poll::Pending };
+        self.turn = watcher.map(|watcher| Box::pin(watcher.turn()) as _);
+        Poll::Ready(Some(told))
+    }
+}
 
 impl KillSwitch {
     pub(super) fn watch(&self, request: &Request<v1::WatchKillsRequest>) -> Result<Watch, Status> {
         let entered = self.front.enter(request)?;
-        let place = self.front.stream_place(&entered.caller)?;
-        let (events, receiver) = mpsc::channel(BUFFER);
+        let place = self.front.watch_place(&entered.caller)?;
+        let mut beats = tokio::time::interval(HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watcher = Watcher {
             news: self.front.engine.killed(),
             front: Arc::clone(&self.front),
+            feed: Arc::clone(&self.feed),
             caller: entered.caller,
-            epoch: request.get_ref().after_epoch,
-            lifts: Vec::new(),
+            known: request.get_ref().after.as_ref().and_then(view::parse_head),
             unrecorded: Vec::new(),
-            events,
+            messages: Vec::new().into(),
+            sent: 0,
+            apart: VecDeque::new(),
+            beats,
             _place: place,
         };
-        tokio::spawn(watcher.run());
-        Ok(ReceiverStream::new(receiver))
+        Ok(Watch { turn: Some(Box::pin(watcher.turn())) })
     }
 }
 
 struct Watcher {
     front: Arc<Front>,
+    feed: Arc<Feed>,
     news: watch::Receiver<u64>,
     caller: Caller,
-    /// The newest kill that was sent.
-    epoch: u64,
-    /// Lifts that were sent, of those that still matter.
-    lifts: Vec<Digest>,
+    /// The head after the last step that was sent or is in `messages`.
+    known: Option<Head>,
     /// Kills that were sent without being recorded.
     unrecorded: Vec<Digest>,
-    events: mpsc::Sender<Result<v1::WatchKillsResponse, Status>>,
+    /// What is being sent, shared with other watches, and how much of it was.
+    messages: Messages,
+    sent: usize,
+    /// What comes after it.
+    apart: VecDeque<v1::WatchKillsResponse>,
+    beats: tokio::time::Interval,
     _place: Place,
 }
 
 impl Watcher {
-    async fn run(mut self) {
-        if let Err(End::Told(error)) = self.follow().await {
-            // An error means that the client is gone.
-            drop(self.events.send(Err(error.into())).await);
+    /// Waits for the next message.
+    async fn turn(mut self) -> (Told, Option<Self>) {
+        match self.next().await {
+            Ok(message) => (Ok(message), Some(self)),
+            Err(End::Told(error)) => (Err(error.into()), None),
+            Err(End::Gone) => (Err(Status::cancelled("the client is gone")), None),
         }
     }
 
-    async fn follow(&mut self) -> Result<(), End> {
-        let stopped = self.front.stopped();
-        tokio::pin!(stopped);
-        let mut beats = tokio::time::interval(HEARTBEAT);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn next(&mut self) -> Result<v1::WatchKillsResponse, End> {
         loop {
+            if let Some(message) = self.messages.get(self.sent) {
+                self.sent += 1;
+                return Ok(message.clone());
+            }
+            if let Some(message) = self.apart.pop_front() {
+                return Ok(message);
+            }
             tokio::select! {
                 biased;
-                () = &mut stopped => return Err(End::stopping()),
-                () = self.events.closed() => return Err(End::Gone),
-                news = self.news.changed() => {
-                    news.map_err(|_| End::stopping())?;
-                    self.send().await?;
-                    self.beat().await?;
-                }
+                () = self.front.stopped() => return Err(End::stopping()),
+                news = self.news.changed() => news.map_err(|_| End::stopping())?,
                 // The first beat comes at once and closes the initial state.
-                _ = beats.tick() => {
-                    self.send().await?;
-                    self.beat().await?;
-                }
+                _ = self.beats.tick() => {}
             }
+            self.collect()?;
         }
     }
 
-    /// Whatever was not sent yet: kills in their order, then lifts.
-    async fn send(&mut self) -> Result<(), End> {
-        let kills = self.front.engine.kills();
-        let unrecorded = self.front.engine.unrecorded();
-        for recorded in kills.standing().filter(|recorded| recorded.epoch > self.epoch) {
-            self.tell(Event::Kill(view::kill(recorded))).await?;
-        }
-        self.epoch = self.epoch.max(kills.epoch());
-        let mut lifts = Vec::new();
-        for lifted in kills.lifts() {
-            let digest = Digest::of(&lifted.statement.payload);
-            if !self.lifts.contains(&digest) {
-                self.tell(Event::Lift(view::lift(lifted))).await?;
+    /// Whatever was not sent yet, and a heartbeat after it.
+    fn collect(&mut self) -> Result<(), End> {
+        // Asked before the look, so that nothing recorded until then is missing.
+        let at = self.front.still(&self.caller).map_err(End::Told)?.now;
+        let tail = self.feed.tail(&self.front.engine);
+        let steps = self.known.and_then(|known| tail.since(known));
+        self.messages = steps.unwrap_or_else(|| tail.snapshot());
+        self.sent = 0;
+        self.known = Some(tail.head());
+        let told = std::mem::take(&mut self.unrecorded);
+        for (digest, message) in tail.unrecorded() {
+            if !told.contains(digest) && !self.unrecorded.contains(digest) {
+                self.apart.push_back(message.clone());
             }
-            lifts.push(digest);
+            self.unrecorded.push(*digest);
         }
-        // Those that are not current any more need not be remembered.
-        self.lifts = lifts;
-        let mut waiting = Vec::new();
-        for statement in &unrecorded {
-            let digest = Digest::of(&statement.payload);
-            if !self.unrecorded.contains(&digest) && !waiting.contains(&digest) {
-                self.tell(Event::Kill(view::unrecorded(statement))).await?;
-            }
-            waiting.push(digest);
-        }
-        self.unrecorded = waiting;
+        let head = Some(view::head(tail.head()));
+        let beat = v1::KillHeartbeat { at: Some(instant(at)), epoch: tail.epoch(), head };
+        self.apart.push_back(message(Event::Heartbeat(beat)));
         Ok(())
     }
-
-    async fn beat(&self) -> Result<(), End> {
-        let at = self.front.still(&self.caller).map_err(End::Told)?.now;
-        self.tell(Event::Heartbeat(heartbeat(at, self.epoch))).await
-    }
-
-    async fn tell(&self, event: Event) -> Result<(), End> {
-        let message = v1::WatchKillsResponse { event: Some(event) };
-        self.events.send(Ok(message)).await.map_err(|_| End::Gone)
-    }
-}
-
-fn heartbeat(at: Timestamp, epoch: u64) -> v1::KillHeartbeat {
-    v1::KillHeartbeat { at: Some(instant(at)), epoch }
 }

@@ -19,7 +19,7 @@ use tracing::debug;
 use super::connection::End;
 use super::{Connection, Peer, spki_digest};
 use crate::grpc::places::{Place, Places};
-use crate::grpc::server::Limits;
+use crate::grpc::server::{Limits, Rank};
 use crate::jose::Digest;
 
 /// Pause after `accept` failed, which it does when file descriptors run out: without it the loop would spin.
@@ -29,26 +29,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Gate {
     tls: TlsAcceptor,
-    known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
+    rank: Arc<dyn Fn(&Digest) -> Rank + Send + Sync>,
     limits: Limits,
     places: Arc<Places>,
+    verifier_places: Arc<Places>,
     stranger_places: Arc<Places>,
     handshakes: Arc<Semaphore>,
     cut: watch::Receiver<bool>,
 }
 
 impl Gate {
-    /// `known` says whether the charter of this moment knows a key; once `cut` turns true every connection ends.
+    /// `rank` says what the charter of this moment knows of a key; once `cut` turns true every connection ends.
     pub(crate) fn new(
         tls: Arc<ServerConfig>,
         limits: Limits,
-        known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
+        rank: Arc<dyn Fn(&Digest) -> Rank + Send + Sync>,
         cut: watch::Receiver<bool>,
     ) -> Self {
         Self {
             tls: TlsAcceptor::from(tls),
-            known,
+            rank,
             places: Places::new(limits.connections, limits.connections_each),
+            verifier_places: Places::new(limits.verifiers, limits.verifiers_each),
             stranger_places: Places::new(limits.strangers, limits.strangers),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             limits,
@@ -81,11 +83,13 @@ impl Gate {
 
     /// A place, and how long it may be kept.
     fn place(&self, key: Option<Digest>) -> Option<(Place, Option<Duration>)> {
-        let client = key.filter(|key| (self.known)(key));
-        let (places, life) = match client {
-            Some(_) => (&self.places, None),
-            None => (&self.stranger_places, Some(self.limits.stranger_life)),
+        let rank = key.as_ref().map_or(Rank::Stranger, |key| (self.rank)(key));
+        let (places, life) = match rank {
+            Rank::Client => (&self.places, None),
+            Rank::Verifier => (&self.verifier_places, None),
+            Rank::Stranger => (&self.stranger_places, Some(self.limits.stranger_life)),
         };
+        let client = key.filter(|_| rank != Rank::Stranger);
         let place = places.take(client);
         if place.is_none() {
             debug!(stranger = client.is_none(), "grpc.connections.full");
