@@ -13,8 +13,8 @@ use tokio::{
 use super::{devices, key_file, process};
 use crate::{
     config::DaemonConfig,
-    engine::{Options, Running, SystemClock},
-    grpc::{api as grpc, front::Rates, quota::Rate, tls::Identity},
+    engine::{Options, Running, SystemClock, quota::Rate},
+    grpc::{api as grpc, front::Rates, tls::Identity},
     http,
     jose::P256PublicKey,
     store::{SqliteStore, StoreOptions},

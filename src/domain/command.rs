@@ -76,6 +76,13 @@ pub enum Command {
     Withdraw(Box<SignedAboutRequest>),
     /// Fetch the encrypted token.
     Redeem(Box<SignedAboutRequest>),
+    /// End a token that somebody handed in; whether he had it is judged before.
+    Revoke {
+        /// Which request.
+        request: RequestId,
+        /// The verifier that showed its secret.
+        by: Option<PrincipalId>,
+    },
     /// The HSM signed.
     Issued {
         /// Which request.

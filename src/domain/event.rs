@@ -267,6 +267,15 @@ pub enum Event {
         /// His signed redemption.
         redemption: GeneralJws,
     },
+    /// Somebody who had the token handed it in, and it ended. No signature says so: the daemon saw the token. It can only
+    /// take one token away.
+    TokenRevoked {
+        /// Which request.
+        request_id: RequestId,
+        /// The verifier that showed its secret, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<PrincipalId>,
+    },
     /// The token's `exp` passed.
     TokenExpired {
         /// Which request.
@@ -365,6 +374,7 @@ impl Event {
             | Self::IssuanceMoved { .. }
             | Self::IssuanceTakenOver { .. }
             | Self::TokenIssued { .. }
+            | Self::TokenRevoked { .. }
             | Self::TokenExpired { .. }
             | Self::IssuanceFailed { .. }
             | Self::CanaryAuthorized { .. }

@@ -144,6 +144,7 @@ impl State {
                 let digest = Digest::of(&redemption.payload);
                 self.step(&about(redemption)?, |request| request.released(digest))
             }
+            Event::TokenRevoked { request_id, .. } => self.close(request_id, Outcome::Revoked, at),
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
             Event::ReviewRecorded { review } => self.reviewed(review),
             Event::CanaryAuthorized { verifier, kid, iat, exp, claims } => {

@@ -107,7 +107,7 @@ impl Index {
     /// A closed request is there that was not.
     pub(super) fn close(&mut self, id: RequestId, closed: &Closed) {
         self.evictions.insert((closed.until, id));
-        if closed.outcome != Outcome::Expired {
+        if !matches!(closed.outcome, Outcome::Expired | Outcome::Revoked) {
             raise(&mut self.fruitless, &closed.client_id);
         }
     }
@@ -115,7 +115,7 @@ impl Index {
     /// A closed request is forgotten.
     pub(super) fn forget(&mut self, id: RequestId, closed: &Closed) {
         self.evictions.remove(&(closed.until, id));
-        if closed.outcome != Outcome::Expired {
+        if !matches!(closed.outcome, Outcome::Expired | Outcome::Revoked) {
             lower(&mut self.fruitless, &closed.client_id);
         }
     }

@@ -20,6 +20,7 @@ pub mod genesis;
 pub mod grant;
 pub mod id;
 mod index;
+pub mod introspection;
 pub mod kill;
 pub mod proposal;
 pub mod quorum;

@@ -3,7 +3,7 @@
 //! Invariants: each state carries what is true only there; transitions consume the request, so none can be used twice;
 //! what is closed keeps no more than it takes to refuse its bytes again.
 //!
-//! Pending → Authorized → Issued → Expired, or Denied, Withdrawn, Lapsed, Superseded, Failed, and Killed from any.
+//! Pending → Authorized → Issued → Expired or Revoked, or Denied, Withdrawn, Lapsed, Superseded, Failed, and Killed from any.
 
 use std::collections::BTreeSet;
 
@@ -122,6 +122,8 @@ pub enum Outcome {
     Failed(Failure),
     /// Stopped, whatever state it was in.
     Killed,
+    /// Issued, and handed in by somebody who had the token.
+    Revoked,
 }
 
 impl Outcome {
@@ -136,6 +138,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Failed(_) => "failed",
             Self::Killed => "killed",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -335,7 +338,7 @@ impl Request {
                 matches!(self.life, Life::Pending { .. })
             }
             Outcome::Failed(_) => matches!(self.life, Life::Authorized(_)),
-            Outcome::Expired => matches!(self.life, Life::Issued { .. }),
+            Outcome::Expired | Outcome::Revoked => matches!(self.life, Life::Issued { .. }),
             Outcome::Killed => true,
         };
         let until = self.grant.dead_after();

@@ -19,7 +19,7 @@ use super::{
 use crate::jose::{CompactJwt, Digest, GeneralJws, JoseError, Signature, Typ, json};
 
 /// A token at most, in bytes.
-const MAX_JWT_BYTES: usize = 8_000;
+pub const MAX_JWT_BYTES: usize = 8_000;
 /// Seconds after the newest approval within which a token is minted.
 pub const MINT_WITHIN: i64 = 120;
 

@@ -285,6 +285,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::IssuanceMoved { request_id, .. }
         | Event::IssuanceTakenOver { request_id, .. }
         | Event::TokenIssued { request_id, .. }
+        | Event::TokenRevoked { request_id, .. }
         | Event::TokenExpired { request_id }
         | Event::RequestSuperseded { request_id }
         | Event::IssuanceFailed { request_id, .. } => Some(*request_id),

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tonic::{Request, Status};
 
 use super::places::{Place, Places};
-use super::quota::{Client, Quotas, Rate, Refusals};
 use super::roster::{Caller, Roster, Rosters};
 use super::server::Rank;
 use super::status::{Kind, ServiceError};
@@ -17,6 +16,7 @@ use super::tls::Peer;
 use crate::domain::event::Actor;
 use crate::domain::time::Timestamp;
 use crate::domain::{Command, charter::Charter};
+use crate::engine::quota::{Client, Quotas, Rate, Refusals};
 use crate::engine::{Engine, EngineError};
 use crate::jose::Digest;
 

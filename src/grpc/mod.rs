@@ -13,7 +13,6 @@ pub mod front;
 mod genesis;
 mod kill;
 mod places;
-pub mod quota;
 mod roster;
 pub mod server;
 pub mod status;

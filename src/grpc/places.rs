@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::quota::Client;
+use crate::engine::quota::Client;
 
 /// Places for connections or streams.
 #[derive(Debug)]

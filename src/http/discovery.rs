@@ -30,6 +30,13 @@ use crate::{
 /// Where the keys are, below the issuer.
 pub(super) const JWKS_PATH: &str = "/jwks.json";
 
+/// Where a verifier asks about a token, below the issuer.
+pub(super) const INTROSPECTION_PATH: &str = "/introspect";
+/// Where a token is handed in, below the issuer.
+pub(super) const REVOCATION_PATH: &str = "/revoke";
+/// How verifiers show their secret there.
+const SECRETS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
 /// A document that clients may cache, with its `ETag`.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
@@ -107,6 +114,11 @@ struct Metadata<'a> {
     response_types_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: Vec<TokenAlg>,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint: String,
+    /// Whoever has a token may end it, known or not.
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
 }
 
 #[derive(Serialize)]
@@ -130,6 +142,10 @@ impl Documents {
             response_types_supported: ["id_token"],
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: algorithms.into_iter().collect(),
+            introspection_endpoint: format!("{issuer}{INTROSPECTION_PATH}"),
+            introspection_endpoint_auth_methods_supported: SECRETS,
+            revocation_endpoint: format!("{issuer}{REVOCATION_PATH}"),
+            revocation_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
         };
         let published = keys.iter().filter(|key| believed.contains(&key.key.thumbprint()));
         let jwks = Jwks { keys: published.map(|key| key.key.published()).collect() };

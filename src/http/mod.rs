@@ -1,23 +1,32 @@
-//! HTTP: discovery, JWKS, checkpoint and hash tiles, health, metrics.
+//! HTTP: discovery, JWKS, checkpoint and hash tiles, health, metrics; introspection and revocation of tokens.
 //!
-//! Invariants: everything here is public and read-only; nothing reads a request's body; no route reaches the signing
-//! path, so that verifiers which refetch cannot slow down an issuance. What a peer may hold is bounded (`connection`).
+//! Invariants: what is read with GET is public and changes nothing. Two routes read a body, of a bounded size: introspection
+//! answers verifiers that show their secret and changes nothing, revocation can end the one token in the body. No route
+//! reaches the signing path, so that verifiers which refetch or ask cannot slow down an issuance beyond the processor they
+//! take. What a peer may hold is bounded (`connection`), and how often it may ask (`desk`).
 
 mod connection;
+mod desk;
 mod discovery;
+mod form;
 mod health;
+mod introspect;
 mod log;
 mod monitor;
+mod revoke;
 mod router;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
 };
 
-use crate::{engine::Engine, telemetry::Metrics};
+use crate::{
+    engine::{Engine, quota::Rate},
+    telemetry::Metrics,
+};
 
 /// What a peer may hold at most, and how often devices are examined.
 #[derive(Debug, Clone)]
@@ -38,10 +47,16 @@ pub struct Settings {
     pub canary_every: Duration,
     /// How long a canary signature may take.
     pub canary: Duration,
+    /// How often each verifier may ask about tokens.
+    pub verifiers: Rate,
+    /// How often all may together whose credentials are wrong, or who hand in a token without any.
+    pub strangers: Rate,
 }
 
 impl Default for Settings {
     fn default() -> Self {
+        let rate = |per_minute, burst| Rate { per_minute, burst };
+        let n = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         Self {
             connections: 256,
             head: Duration::from_secs(10),
@@ -51,6 +66,8 @@ impl Default for Settings {
             checkpoint_every: Duration::from_secs(10),
             canary_every: Duration::from_secs(10),
             canary: Duration::from_secs(5),
+            verifiers: rate(n(30_000), n(1_000)),
+            strangers: rate(n(120), n(60)),
         }
     }
 }
@@ -65,6 +82,7 @@ struct Shared {
     log_fault: watch::Receiver<Option<&'static str>>,
     /// Whether the engine has a checkpoint.
     published: watch::Receiver<bool>,
+    desk: desk::Desk,
     /// Who may read a tile now.
     tiles: Semaphore,
     settings: Settings,
@@ -97,12 +115,14 @@ pub async fn serve_with(
         engine,
         metrics,
         documents: discovery::Cache::default(),
+        desk: desk::Desk::new(&settings),
         log_fault: seen,
         published,
         tiles: Semaphore::new(1),
         settings: settings.clone(),
     };
-    let router = router::router(Arc::new(shared));
+    let shared = Arc::new(shared);
+    let router = router::router(Arc::clone(&shared));
     let stop = watch::Sender::new(false);
     let stopping = async {
         shutdown.await;
@@ -111,9 +131,11 @@ pub async fn serve_with(
     };
     tokio::select! {
         () = connection::accept(listener, router, &settings, stop.subscribe()) => {}
-        // These two never end by themselves.
+        // These never end by themselves.
         () = monitor => {}
+        () = shared.desk.keep(&shared.engine) => {}
         () = stopping => {}
     }
+    shared.desk.record(&shared.engine, true).await;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which path is answered by what, and what every answer has in common.
 //!
-//! Invariants: GET and HEAD only; every answer says `nosniff`, is counted by its route's pattern, and is made within
+//! Invariants: GET and HEAD only, but for the two forms of verifiers, which are POST; every answer says `nosniff`, is counted by its route's pattern, and is made within
 //! [`Settings::answer`](super::Settings::answer).
 
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 
 use super::{
     Shared,
-    discovery::{Document, JWKS_PATH},
-    health, log,
+    discovery::{Document, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH},
+    health, introspect, log, revoke,
 };
 use crate::{
     domain::request::Life,
@@ -39,6 +39,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 enum Route {
     Discovery,
     Jwks,
+    Introspection,
+    Revocation,
     Health,
     Ready,
     Metrics,
@@ -53,6 +55,8 @@ impl Route {
         match self {
             Self::Discovery => "/.well-known/",
             Self::Jwks => JWKS_PATH,
+            Self::Introspection => INTROSPECTION_PATH,
+            Self::Revocation => REVOCATION_PATH,
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -62,6 +66,18 @@ impl Route {
         }
     }
 
+    /// The methods that it takes.
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Introspection | Self::Revocation => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self == Self::Unknown || self.methods().split(", ").any(|one| one == method.as_str())
+    }
+
     /// `issuer_path` is what the issuer's URL has after its authority: a proxy in front may leave it on or take it off.
     fn of(path: &str, issuer_path: &str) -> Self {
         // RFC 8414 section 3.1 puts the issuer's path behind the well-known one.
@@ -69,13 +85,15 @@ impl Route {
         if inserted.is_some_and(|rest| rest.is_empty() || rest == issuer_path) {
             return Self::Discovery;
         }
+        // With the issuer's path or without: a proxy may take it off.
         match path.strip_prefix(issuer_path).unwrap_or(path) {
             OPENID | OAUTH => return Self::Discovery,
             JWKS_PATH => return Self::Jwks,
+            INTROSPECTION_PATH => return Self::Introspection,
+            REVOCATION_PATH => return Self::Revocation,
             _ => {}
         }
         match path {
-            JWKS_PATH => Self::Jwks,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -85,14 +103,17 @@ impl Route {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
     let documents = shared.documents.current(&shared.engine);
     let issuer_path = documents.as_ref().map_or("", |documents| documents.path.as_str());
-    let route = Route::of(uri.path(), issuer_path);
+    let route = Route::of(head.uri.path(), issuer_path);
     let making = async {
-        if route != Route::Unknown && !matches!(method, Method::GET | Method::HEAD) {
-            let allow = [(header::ALLOW, "GET, HEAD")];
-            return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD\n").into_response();
+        if !route.takes(&head.method) {
+            let allow = [(header::ALLOW, route.methods())];
+            let text = format!("only {}\n", route.methods());
+            return (StatusCode::METHOD_NOT_ALLOWED, allow, text).into_response();
         }
         match (route, &documents) {
             (Route::Discovery, Some(documents)) => cacheable(&documents.discovery, &headers),
@@ -100,6 +121,8 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
             (Route::Discovery | Route::Jwks, None) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "NO_CHARTER\n").into_response()
             }
+            (Route::Introspection, _) => introspect::answer(&shared, &headers, body).await,
+            (Route::Revocation, _) => revoke::answer(&shared, &headers, body).await,
             (Route::Health, _) => "alive\n".into_response(),
             (Route::Ready, _) => health::ready(&shared),
             (Route::Metrics, _) => metrics(&shared).await,

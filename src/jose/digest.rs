@@ -27,6 +27,14 @@ impl Digest {
         Self(bytes)
     }
 
+    /// Whether it is the digest of this secret; takes the same time whatever the secret is.
+    #[must_use]
+    pub fn is_of_secret(&self, secret: &[u8]) -> bool {
+        let other = Self::of(secret);
+        let differing = self.0.iter().zip(&other.0).fold(0, |all, (one, two)| all | (one ^ two));
+        std::hint::black_box(differing) == 0
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -73,6 +73,11 @@ struct HttpLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeviceLabels {
     device: &'static str,
 }
@@ -123,6 +128,8 @@ pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     http: Family<HttpLabels, Counter>,
+    introspections: Family<ReasonLabels, Counter>,
+    revocations: Family<ReasonLabels, Counter>,
     issuances: Counter,
     issuance_failures: Counter,
     issuance_seconds: Histogram,
@@ -150,6 +157,8 @@ impl Default for Metrics {
             registry: Registry::with_prefix("breakglass"),
             calls: Family::default(),
             http: Family::default(),
+            introspections: Family::default(),
+            revocations: Family::default(),
             issuances: Counter::default(),
             issuance_failures: Counter::default(),
             issuance_seconds: Histogram::new(LATENCIES),
@@ -187,6 +196,16 @@ impl Metrics {
             self.calls.clone(),
         );
         registry.register("http_requests", "HTTP requests by route and status", self.http.clone());
+        registry.register(
+            "introspections",
+            "Questions of verifiers about a token; OK if it counts, else why it does not",
+            self.introspections.clone(),
+        );
+        registry.register(
+            "revocations",
+            "Tokens that were handed in; OK if one ended, else why there was nothing to end",
+            self.revocations.clone(),
+        );
         registry.register("issuances", "Tokens issued by this process", self.issuances.clone());
         registry.register(
             "issuance_failures",
@@ -271,6 +290,16 @@ impl Metrics {
     /// Counts an HTTP request. `route` is the pattern that matched, not the path that was sent.
     pub fn http(&self, route: &'static str, status: u16) {
         self.http.get_or_create(&HttpLabels { route, status }).inc();
+    }
+
+    /// Counts a verifier's question about a token: why it does not count, or that it does.
+    pub fn introspected(&self, why_not: Option<&'static str>) {
+        self.introspections.get_or_create(&ReasonLabels { reason: why_not.unwrap_or("OK") }).inc();
+    }
+
+    /// Counts a token that was handed in: why there was nothing to end, or that it ended.
+    pub fn revoked(&self, why_not: Option<&'static str>) {
+        self.revocations.get_or_create(&ReasonLabels { reason: why_not.unwrap_or("OK") }).inc();
     }
 
     /// Counts a token and the time it took.

@@ -23,6 +23,7 @@ mod check_in;
 mod difference;
 mod forecast;
 mod genesis;
+mod introspection;
 mod key_kill;
 mod kill;
 mod kill_chain;

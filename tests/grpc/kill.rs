@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 
 use breakglass::client::kills::{Follower, News};
 use breakglass::client::{Channel, ClientError};
+use breakglass::engine::quota::Rate;
 use breakglass::grpc::api;
 use breakglass::grpc::front::Rates;
-use breakglass::grpc::quota::Rate;
 use breakglass::grpc::v1::{self, watch_kills_response::Event};
 use breakglass::jose::{Digest, GeneralJws, Typ, b64, json};
 use serde_json::{Value, json};

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use breakglass::client::ClientError;
+use breakglass::engine::quota::Rate;
 use breakglass::grpc::api;
 use breakglass::grpc::front::Rates;
-use breakglass::grpc::quota::Rate;
 use breakglass::grpc::v1;
 use breakglass::jose::{Typ, json};
 use serde_json::json;

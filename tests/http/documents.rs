@@ -25,6 +25,11 @@ fn discovery_names_the_issuer_and_nothing_that_does_not_exist() {
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["ES256"],
+                "introspection_endpoint": format!("{}/introspect", world.issuer),
+                "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "revocation_endpoint": format!("{}/revoke", world.issuer),
+                "revocation_endpoint_auth_methods_supported":
+                    ["none", "client_secret_basic", "client_secret_post"],
             })
         );
         let charter = world.engine.charter().unwrap();

@@ -273,6 +273,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::IssuanceTakenOver { .. } => "issuance_taken_over",
         Event::TokenIssued { .. } => "token_issued",
         Event::TokenReleased { .. } => "token_released",
+        Event::TokenRevoked { .. } => "token_revoked",
         Event::TokenExpired { .. } => "token_expired",
         Event::IssuanceFailed { .. } => "issuance_failed",
         Event::ReviewRecorded { .. } => "review_recorded",

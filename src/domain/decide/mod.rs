@@ -18,6 +18,7 @@ mod lift;
 mod record;
 mod redeem;
 mod review;
+mod revoke;
 mod succeed;
 mod tick;
 mod withdraw;
@@ -73,6 +74,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::Judge(signed) => judge::decide(state, signed, context),
         Command::Withdraw(signed) => withdraw::decide(state, signed, context),
         Command::Redeem(signed) => redeem::decide(state, signed, context),
+        Command::Revoke { request, by } => revoke::decide(state, request, by.as_ref()),
         Command::Issued { request, jwt, jwe } => issue::issued(state, request, *jwt, jwe, context),
         Command::Fail { request, reason } => issue::failed(state, request, *reason, context),
         Command::Move { request, kid } => issue::moved(state, request, *kid, context),

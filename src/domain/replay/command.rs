@@ -94,6 +94,9 @@ impl Replay {
             | Event::IssuanceFailed { reason: Failure::Expired, .. } => Command::Tick,
             Event::IssuanceMoved { request_id, kid } => Command::Move { request: *request_id, kid: *kid },
             Event::IssuanceTakenOver { request_id, .. } => Command::TakeOver { request: *request_id },
+            Event::TokenRevoked { request_id, by } => {
+                Command::Revoke { request: *request_id, by: by.clone() }
+            }
             Event::TokenIssued { request_id, jwt, jwe } => {
                 Command::Issued { request: *request_id, jwt: *jwt, jwe: jwe.clone() }
             }

@@ -97,6 +97,7 @@ pub(super) fn closed_state(outcome: Outcome) -> v1::RequestState {
         Outcome::Expired => v1::RequestState::Expired,
         Outcome::Failed(_) => v1::RequestState::Failed,
         Outcome::Killed => v1::RequestState::Killed,
+        Outcome::Revoked => v1::RequestState::Revoked,
     }
 }
 

@@ -119,6 +119,8 @@ pub enum RequestState {
     Failed = 9,
     /// A new charter came into force while approvals were being collected: ask again under that one. Final.
     Superseded = 10,
+    /// The JWT existed, and somebody who had it handed it in before its exp (RFC 7009). Final.
+    Revoked = 11,
 }
 impl RequestState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -138,6 +140,7 @@ impl RequestState {
             Self::Lapsed => "REQUEST_STATE_LAPSED",
             Self::Failed => "REQUEST_STATE_FAILED",
             Self::Superseded => "REQUEST_STATE_SUPERSEDED",
+            Self::Revoked => "REQUEST_STATE_REVOKED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -154,6 +157,7 @@ impl RequestState {
             "REQUEST_STATE_LAPSED" => Some(Self::Lapsed),
             "REQUEST_STATE_FAILED" => Some(Self::Failed),
             "REQUEST_STATE_SUPERSEDED" => Some(Self::Superseded),
+            "REQUEST_STATE_REVOKED" => Some(Self::Revoked),
             _ => None,
         }
     }
