@@ -13,10 +13,9 @@ use tokio::{
 use super::{devices, key_file, process};
 use crate::{
     config::DaemonConfig,
-    engine::{Options, Running, SystemClock, quota::Rate},
+    engine::{CanaryKey, Options, Running, SystemClock, quota::Rate},
     grpc::{api as grpc, front::Rates, tls::Identity},
     http,
-    jose::P256PublicKey,
     store::{SqliteStore, StoreOptions},
     telemetry::Metrics,
 };
@@ -72,8 +71,7 @@ pub(super) async fn serve(config: &DaemonConfig) -> anyhow::Result<()> {
 async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Running)> {
     let keys = devices::keys_at_hand(config)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
-    let canary_key = key_file::read_or_make(&config.data_dir.join("canary.key"))?.public_key();
-    let canary_key = Some(P256PublicKey::try_from(&canary_key)?);
+    let canary_key = Some(CanaryKey::new(key_file::read_or_make(&config.data_dir.join("canary.key"))?));
     let options = Options { canary_key, ..Options::new(config.id.to_string(), config.snapshot_every) };
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;

@@ -153,3 +153,29 @@ pub fn due(state: &State) -> Vec<(PrincipalId, Digest)> {
         .filter(|(verifier, kid)| !has(verifier, kid) && !state.is_destroyed(kid))
         .collect()
 }
+
+impl State {
+    pub(super) fn canary_authorized(
+        &mut self,
+        (verifier, kid): (&PrincipalId, &Digest),
+        (iat, exp): (i64, i64),
+        claims: Digest,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        let charter = self.charter().ok_or("no charter is in force")?.digest();
+        let (verifier, kid) = (verifier.clone(), *kid);
+        let canary = Canary { verifier, kid, charter, iat, exp, claims, index, jwe: None };
+        self.canaries.insert((canary.kid, canary.verifier.clone()), canary);
+        Ok(())
+    }
+
+    pub(super) fn canary_issued(
+        &mut self,
+        (verifier, kid): (&PrincipalId, &Digest),
+        jwe: &str,
+    ) -> Result<(), &'static str> {
+        let canary = self.canaries.get_mut(&(*kid, verifier.clone()));
+        canary.ok_or("no such canary was authorized")?.jwe = Some(jwe.to_owned());
+        Ok(())
+    }
+}

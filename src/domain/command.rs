@@ -6,8 +6,9 @@ use super::{
     event::Failure,
     evidence::Evidence,
     genesis::{SignedAnnouncement, SignedCancellation},
-    id::{InstanceId, PrincipalId, RequestId},
+    id::{InstanceId, KillId, PrincipalId, RequestId},
     kill::{SignedKill, SignedLift},
+    probe::Answer,
     proposal::{SignedProposal, SignedRetraction},
     review::SignedReview,
     statement::{SignedAboutRequest, SignedGrant, SignedVerdict},
@@ -128,6 +129,17 @@ pub enum Command {
         jwt: Digest,
         /// The encrypted JWT.
         jwe: String,
+    },
+    /// A verifier was shown a canary.
+    Probed {
+        /// Who.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+        /// What it answered.
+        answer: Answer,
+        /// The kill of the key that was in force when it was asked.
+        kill: Option<KillId>,
     },
     /// End what has reached its deadline.
     Tick,

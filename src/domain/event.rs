@@ -3,10 +3,13 @@
 //! Invariants: the list of events is closed; an entry's bytes are JCS and are never written again; `at` never goes
 //! back. The salt keeps a leaf hash from confirming a guess of the entry.
 
+mod signatures;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{InstanceId, Nonce, PrincipalId, RequestId},
+    id::{InstanceId, KillId, Nonce, PrincipalId, RequestId},
+    probe::Answer,
     time::Timestamp,
 };
 use crate::jose::{Digest, GeneralJws, JoseError, Signature, json};
@@ -317,6 +320,21 @@ pub enum Event {
         /// The JWT, encrypted to the daemon's canary key.
         jwe: String,
     },
+    /// A verifier was shown a canary.
+    VerifierProbed {
+        /// Who was shown it.
+        verifier: PrincipalId,
+        /// The issuing key.
+        kid: Digest,
+        /// What it answered.
+        answer: Answer,
+        /// The kill that ended the key; absent while the key is good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kill: Option<KillId>,
+        /// Milliseconds from that kill's entry to this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_ms: Option<u64>,
+    },
     /// Attempts at power that were refused, aggregated.
     AttemptsRefused {
         /// Start of the minute.
@@ -338,49 +356,4 @@ pub enum Event {
         /// Digest of the snapshot's bytes.
         digest: Digest,
     },
-}
-
-impl Event {
-    /// The signatures of people and tools that the event holds.
-    #[must_use]
-    pub fn signatures(&self) -> &[Signature] {
-        match self {
-            Self::CharterSigned { signature, .. }
-            | Self::ApprovalRecorded { signature, .. }
-            | Self::DenialRecorded { signature, .. } => std::slice::from_ref(signature),
-            Self::CharterProposed { charter: statement }
-            | Self::CharterRetracted { retraction: statement }
-            | Self::CharterAdopted { charter: statement }
-            | Self::TranscriptRecorded { transcript: statement }
-            | Self::GenesisAnnounced { announcement: statement, .. }
-            | Self::GenesisCancelled { cancellation: statement }
-            | Self::CheckedIn { check_in: statement }
-            | Self::ReviewRecorded { review: statement }
-            | Self::KillRecorded { kill: statement, .. }
-            | Self::LiftRecorded { lift: statement }
-            | Self::RequestFiled { request: statement }
-            | Self::RequestWithdrawn { withdrawal: statement }
-            | Self::TokenReleased { redemption: statement } => &statement.signatures,
-            Self::AttestationRecorded { .. }
-            | Self::CharterLapsed { .. }
-            | Self::GenesisAlarmed { .. }
-            | Self::GenesisReplaced { .. }
-            | Self::DaemonStarted { .. }
-            | Self::IssuingKeyDestroyed { .. }
-            | Self::RequestDenied { .. }
-            | Self::RequestLapsed { .. }
-            | Self::RequestSuperseded { .. }
-            | Self::IssuanceAuthorized { .. }
-            | Self::IssuanceMoved { .. }
-            | Self::IssuanceTakenOver { .. }
-            | Self::TokenIssued { .. }
-            | Self::TokenRevoked { .. }
-            | Self::TokenExpired { .. }
-            | Self::IssuanceFailed { .. }
-            | Self::CanaryAuthorized { .. }
-            | Self::CanaryIssued { .. }
-            | Self::AttemptsRefused { .. }
-            | Self::SnapshotTaken { .. } => &[],
-        }
-    }
 }

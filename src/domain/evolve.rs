@@ -6,13 +6,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    canary::Canary,
     charter::{Charter, Device},
     decide::RECORD_WITHIN,
     event::{Entry, Event},
     evidence::Evidence,
     grant::Grant,
     id::RequestId,
+    probe::Probed,
     proposal::{Proposal, proposal_of},
     request::{Authorization, Life, Outcome, Request},
     state::{Adopted, State},
@@ -148,17 +148,11 @@ impl State {
             Event::TokenExpired { request_id } => self.close(request_id, Outcome::Expired, at),
             Event::ReviewRecorded { review } => self.reviewed(review),
             Event::CanaryAuthorized { verifier, kid, iat, exp, claims } => {
-                let charter = self.charter().ok_or("no charter is in force")?.digest();
-                let (verifier, kid) = (verifier.clone(), *kid);
-                let (iat, exp, claims) = (*iat, *exp, *claims);
-                let canary = Canary { verifier, kid, charter, iat, exp, claims, index, jwe: None };
-                self.canaries.insert((canary.kid, canary.verifier.clone()), canary);
-                Ok(())
+                self.canary_authorized((verifier, kid), (*iat, *exp), *claims, index)
             }
-            Event::CanaryIssued { verifier, kid, jwe, .. } => {
-                let canary = self.canaries.get_mut(&(*kid, verifier.clone()));
-                canary.ok_or("no such canary was authorized")?.jwe = Some(jwe.clone());
-                Ok(())
+            Event::CanaryIssued { verifier, kid, jwe, .. } => self.canary_issued((verifier, kid), jwe),
+            Event::VerifierProbed { verifier, kid, answer, kill, after_ms } => {
+                self.probed((verifier, kid), kill.zip(*after_ms), Probed { answer: *answer, at })
             }
             Event::IssuanceFailed { request_id, reason } => {
                 self.close(request_id, Outcome::Failed(*reason), at)
@@ -186,6 +180,7 @@ impl State {
             document.verifiers.iter().any(|one| one.id == *verifier)
                 && document.issuing_keys.iter().any(|key| key.key.thumbprint() == *kid)
         });
+        self.forget_probes();
         // Whoever can put a version in force is a quorum, and nothing has to begin anew.
         self.replacement.forget();
         self.reviews.charter_changed(&charter);
@@ -330,7 +325,11 @@ impl State {
         }
         self.transcripts.retain(|_, until| *until > now);
         self.reviews.forget(now);
+        let before = self.canaries.len();
         self.canaries.retain(|_, canary| canary.exp > now);
+        if self.canaries.len() != before {
+            self.forget_probes();
+        }
         if self.kills.has_forgettable(now) {
             Arc::make_mut(&mut self.kills).forget(now);
         }

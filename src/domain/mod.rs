@@ -22,6 +22,7 @@ pub mod id;
 mod index;
 pub mod introspection;
 pub mod kill;
+pub mod probe;
 pub mod proposal;
 pub mod quorum;
 pub mod recheck;

@@ -18,6 +18,7 @@ use super::{
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
     kill::{Kills, Target},
+    probe::Probes,
     proposal::Proposal,
     request::{Closed, Request},
     review::OpenReviews,
@@ -56,6 +57,8 @@ pub struct State {
     pub(super) kills: Arc<Kills>,
     /// By the issuing key and the verifier.
     pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
+    /// What verifiers did with their canaries, by the same.
+    pub(super) probes: BTreeMap<(Digest, PrincipalId), Probes>,
     /// The new chains that are announced in place of this one, and the one that has replaced it.
     pub(super) replacement: Replacement,
     /// Follows from the requests, closed ones and cooldowns.
@@ -88,6 +91,8 @@ struct Stored {
     evidence: Vec<Evidence>,
     transcripts: Vec<(Digest, i64)>,
     canaries: Vec<Canary>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    probes: Vec<Probes>,
     sightings: Sightings,
     reviews: OpenReviews,
     #[serde(default, skip_serializing_if = "is_empty")]
@@ -114,6 +119,7 @@ impl From<State> for Stored {
             evidence: state.evidence.into_values().collect(),
             transcripts: state.transcripts.into_iter().collect(),
             canaries: state.canaries.into_values().collect(),
+            probes: state.probes.into_values().collect(),
             sightings: state.sightings,
             destroyed: state.destroyed,
             reviews: state.reviews,
@@ -149,6 +155,11 @@ impl TryFrom<Stored> for State {
                 .canaries
                 .into_iter()
                 .map(|canary| ((canary.kid, canary.verifier.clone()), canary))
+                .collect(),
+            probes: stored
+                .probes
+                .into_iter()
+                .map(|probes| ((probes.kid, probes.verifier.clone()), probes))
                 .collect(),
             sightings: stored.sightings,
             destroyed: stored.destroyed,

@@ -22,6 +22,7 @@ mod issue;
 mod kills;
 mod latch;
 mod patient;
+mod probes;
 mod queue;
 pub mod quota;
 mod recheck;
@@ -43,6 +44,7 @@ pub use error::EngineError;
 pub use initialise::initialise;
 pub use kills::KillStanding;
 pub use latch::Latch;
+pub use probes::{Asked, CanaryKey};
 pub use setback::Setback;
 pub use start::{Options, Running};
 
@@ -140,6 +142,13 @@ struct Shared {
     adopted: tokio::sync::Notify,
     setbacks: setback::Setbacks,
     undestroyed: destroy::Undestroyed,
+    /// Absent where no canaries are made.
+    prober: Option<probes::Prober>,
+    asking: probes::Asking,
+    /// From when on after a kill an answer that is no refusal is recorded.
+    probe_deadline: Duration,
+    /// Woken when a canary is there to be shown.
+    probing: tokio::sync::Notify,
     resting: failover::Resting,
 }
 

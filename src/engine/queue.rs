@@ -188,6 +188,9 @@ impl Queue {
             if matches!(entry.event, Event::CharterAdopted { .. }) {
                 self.engine.shared.adopted.notify_one();
             }
+            if matches!(entry.event, Event::CanaryIssued { .. }) {
+                self.engine.shared.probing.notify_one();
+            }
             if matches!(entry.event, Event::KillRecorded { .. } | Event::LiftRecorded { .. }) {
                 self.engine.shared.killed.send_modify(|count| *count += 1);
             }
@@ -308,6 +311,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::ReviewRecorded { .. }
         | Event::CanaryAuthorized { .. }
         | Event::CanaryIssued { .. }
+        | Event::VerifierProbed { .. }
         | Event::KillRecorded { .. }
         | Event::LiftRecorded { .. }
         | Event::DaemonStarted { .. }

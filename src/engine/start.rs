@@ -14,8 +14,13 @@ use tokio::{
 };
 
 use super::{
-    Clock, Engine, EngineError, Keys, Latch, Shared, canary, clock::Reference, issue, patient::Patient,
-    queue::Queue, snapshot,
+    CanaryKey, Clock, Engine, EngineError, Keys, Latch, Shared, canary,
+    clock::Reference,
+    issue,
+    patient::Patient,
+    probes::{Asking, Prober},
+    queue::Queue,
+    snapshot,
 };
 use crate::{
     domain::{
@@ -24,7 +29,7 @@ use crate::{
         id::{InstanceId, RequestId},
         request::Life,
     },
-    jose::{P256PublicKey, b64},
+    jose::b64,
     store::{AppendError, SqliteStore},
     tlog::{SignedCheckpoint, VerifierKey},
 };
@@ -47,8 +52,10 @@ pub struct Options {
     pub snapshot_every: u64,
     /// The longest that anything waits for a device.
     pub device_patience: Duration,
-    /// The key that canaries are encrypted to; without one none are made.
-    pub canary_key: Option<P256PublicKey>,
+    /// The key that canaries are encrypted to; without one none are made, and no verifier is asked.
+    pub canary_key: Option<CanaryKey>,
+    /// How long after a kill a verifier may take to refuse what the key has signed, before there is an alarm.
+    pub probe_deadline: Duration,
 }
 
 impl Options {
@@ -60,6 +67,7 @@ impl Options {
             snapshot_every,
             device_patience: Duration::from_secs(30),
             canary_key: None,
+            probe_deadline: Duration::from_mins(1),
         }
     }
 }
@@ -73,7 +81,7 @@ pub struct Running {
     queue: JoinHandle<()>,
     issuer: JoinHandle<()>,
     timer: JoinHandle<()>,
-    canaries: Option<JoinHandle<()>>,
+    canaries: Vec<JoinHandle<()>>,
     destroyer: JoinHandle<()>,
 }
 
@@ -119,6 +127,10 @@ impl Running {
             adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
             undestroyed: super::destroy::Undestroyed::default(),
+            prober: options.canary_key.clone().map(Prober::new),
+            asking: Asking::default(),
+            probe_deadline: options.probe_deadline,
+            probing: tokio::sync::Notify::new(),
             resting: super::failover::Resting::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
@@ -138,9 +150,16 @@ impl Running {
         let running = Self {
             queue: tokio::spawn(queue.run(stop.subscribe())),
             issuer: tokio::spawn(issue::run(engine.clone(), todo)),
-            canaries: options
-                .canary_key
-                .map(|seal| tokio::spawn(canary::tend(engine.clone(), seal, stop.subscribe()))),
+            canaries: match &options.canary_key {
+                Some(key) => {
+                    let (seal, engine) = (key.public()?, engine.clone());
+                    vec![
+                        tokio::spawn(canary::tend(engine.clone(), seal, stop.subscribe())),
+                        tokio::spawn(super::probes::run(engine, stop.subscribe())),
+                    ]
+                }
+                None => Vec::new(),
+            },
             destroyer: tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe())),
             timer: tokio::spawn(timer(
                 engine.clone(),
@@ -172,7 +191,7 @@ impl Running {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.timer.await;
-        if let Some(canaries) = self.canaries {
+        for canaries in self.canaries {
             let _ = canaries.await;
         }
         let _ = self.queue.await;

@@ -188,6 +188,7 @@ async fn metrics(shared: &Shared) -> Response {
             moment.keys_to_destroy = state.keys_to_destroy().count().try_into().unwrap_or(u64::MAX);
             moment.keys_due = u32::try_from(due).unwrap_or(u32::MAX);
         }
+        moment.still_accepting = state.still_accepting().count() as u64;
         moment.reviews_overdue = u32::try_from(state.reviews().overdue(now)).unwrap_or(u32::MAX);
         moment.announced = state.replacement().announced().len() as u64;
         moment.ended = state.replacement().ended().is_some();

@@ -120,6 +120,8 @@ pub struct Moment {
     pub ended: bool,
     /// Issuing keys that a charter or a kill has ended and that may still be in the HSM.
     pub keys_to_destroy: u64,
+    /// Verifiers that accept what a killed key has signed, for each such key.
+    pub still_accepting: u64,
 }
 
 /// All counters and gauges. Share it in an `Arc`; every method takes `&self` and is cheap.
@@ -146,6 +148,7 @@ pub struct Metrics {
     announced: Gauge<u64, AtomicU64>,
     ended: Gauge,
     keys_to_destroy: Gauge<u64, AtomicU64>,
+    still_accepting: Gauge<u64, AtomicU64>,
     healthy: Family<DeviceLabels, Gauge>,
     canary_seconds: Family<DeviceLabels, Gauge<f64, AtomicU64>>,
     canaries: Arc<RwLock<[Canary; 2]>>,
@@ -175,6 +178,7 @@ impl Default for Metrics {
             announced: Gauge::default(),
             ended: Gauge::default(),
             keys_to_destroy: Gauge::default(),
+            still_accepting: Gauge::default(),
             healthy: Family::default(),
             canary_seconds: Family::default(),
             canaries: Arc::default(),
@@ -271,6 +275,11 @@ impl Metrics {
             self.keys_to_destroy.clone(),
         );
         registry.register(
+            "verifiers_accepting_killed_keys",
+            "Verifiers that accepted what a killed key has signed when they were last asked, for each such key",
+            self.still_accepting.clone(),
+        );
+        registry.register(
             "device_healthy",
             "1 if the last canary signature of the device was made and verified",
             self.healthy.clone(),
@@ -358,6 +367,7 @@ impl Metrics {
         self.announced.set(moment.announced);
         self.ended.set(i64::from(moment.ended));
         self.keys_to_destroy.set(moment.keys_to_destroy);
+        self.still_accepting.set(moment.still_accepting);
     }
 
     /// Everything, in the text format of [`CONTENT_TYPE`].

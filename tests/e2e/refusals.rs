@@ -73,6 +73,7 @@ impl Judge {
                 Event::AttemptsRefused { .. }
                     | Event::SnapshotTaken { .. }
                     | Event::IssuingKeyDestroyed { .. }
+                    | Event::VerifierProbed { .. }
             )
         };
         entries.into_iter().filter(|bytes| !its_own(bytes)).collect()

@@ -20,6 +20,8 @@ mod introspection;
 mod kit;
 mod limits;
 mod metrics;
+mod probes;
 mod secrets;
 mod tiles;
+mod verifier;
 mod world;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use breakglass::{
-    domain::{Command, charter::Charter, event::Actor, id::RequestId, request::Life},
-    engine::{self, Decided, Engine, EngineError, Keys, Options, Running, SystemClock},
+    domain::{Command, charter::Charter, event::Actor, id::RequestId, replay::Replay, request::Life},
+    engine::{self, CanaryKey, Decided, Engine, EngineError, Keys, Options, Running, SystemClock},
     hsm::{FileLogKey, LogSigner as _},
     http::{self, Settings},
     jose::{Digest, GeneralJws, Typ, jwe},
@@ -52,6 +52,20 @@ impl World {
 
     /// `path` follows the issuer's authority; `change` may alter the charter.
     pub fn with(path: &str, settings: Settings, change: impl FnOnce(Value) -> Value) -> Self {
+        Self::built(path, settings, None, change)
+    }
+
+    /// One that makes canaries, and shows them to verifiers.
+    pub fn asking(change: impl FnOnce(Value) -> Value) -> Self {
+        Self::built("", settings(), Some(CanaryKey::new(secret("canary"))), change)
+    }
+
+    fn built(
+        path: &str,
+        settings: Settings,
+        canary_key: Option<CanaryKey>,
+        change: impl FnOnce(Value) -> Value,
+    ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = testkit::temp_dir();
@@ -64,7 +78,8 @@ impl World {
         let log = json!([{"origin": kit::ORIGIN, "key": log_key.public_key()}]);
         let charter = charter(change(kit::patch(kit::document(), json!({"iss": issuer, "log_keys": log}))));
         let keys = Keys { issuing: Arc::new(device), log: Arc::new(log_key) };
-        let running = runtime.block_on(start(&directory.path().join("log.sqlite"), charter, keys));
+        let running =
+            runtime.block_on(start(&directory.path().join("log.sqlite"), charter, keys, canary_key));
         let (engine, metrics) = (running.engine.clone(), Arc::new(Metrics::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
@@ -95,6 +110,33 @@ impl World {
         stop.send(()).unwrap();
         let ended = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, serving).await });
         ended.unwrap().unwrap().unwrap();
+    }
+
+    /// The log.
+    pub fn entries(&self) -> Vec<Vec<u8>> {
+        self.runtime.block_on(async {
+            let store = self.engine.store();
+            let mut batches = store.read(0..store.size());
+            let mut entries = Vec::new();
+            while let Some(batch) = batches.next().await.unwrap() {
+                entries.extend(batch);
+            }
+            entries
+        })
+    }
+
+    /// Replays a log; the index of the first entry that is wrong.
+    pub fn replay(&self, entries: &[Vec<u8>]) -> Result<(), usize> {
+        let genesis = self.engine.read(|state| state.versions()[0].digest);
+        let mut replay = Replay::new(genesis);
+        entries.iter().enumerate().try_for_each(|(at, bytes)| replay.next(bytes).map(drop).map_err(|_| at))
+    }
+
+    /// The log, which an auditor finds right.
+    pub fn audited(&self) -> Vec<Vec<u8>> {
+        let entries = self.entries();
+        self.replay(&entries).unwrap();
+        entries
     }
 
     /// Files a request and has it approved by alice and bob.
@@ -176,12 +218,17 @@ fn charter(document: Value) -> Charter {
     Charter::genesis(statement, Digest::of(&payload)).unwrap()
 }
 
-async fn start(path: &std::path::Path, charter: Charter, keys: Keys) -> Running {
+async fn start(
+    path: &std::path::Path,
+    charter: Charter,
+    keys: Keys,
+    canary_key: Option<CanaryKey>,
+) -> Running {
     let store = SqliteStore::create(path, StoreOptions::default()).await.unwrap();
     let clock = SystemClock::default();
     let instance = "d1.init".parse().unwrap();
     engine::initialise(&store, &clock, instance, charter, Vec::new()).await.unwrap();
-    let options = Options::new("d1", 1000);
+    let options = Options { canary_key, probe_deadline: Duration::from_secs(1), ..Options::new("d1", 1000) };
     let running = Running::start(Arc::new(store), keys, Arc::new(clock), &options).await.unwrap();
     // Keys of the past are recorded as gone first: from here on the log grows only by what a test does.
     while !running.engine.keys_to_destroy().is_empty() {

@@ -279,6 +279,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::ReviewRecorded { .. } => "review_recorded",
         Event::CanaryAuthorized { .. } => "canary_authorized",
         Event::CanaryIssued { .. } => "canary_issued",
+        Event::VerifierProbed { .. } => "verifier_probed",
         Event::AttemptsRefused { .. } => "attempts_refused",
         Event::SnapshotTaken { .. } => "snapshot_taken",
     }

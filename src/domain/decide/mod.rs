@@ -15,6 +15,7 @@ mod issue;
 mod judge;
 mod kill;
 mod lift;
+mod probe;
 mod record;
 mod redeem;
 mod review;
@@ -81,6 +82,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::TakeOver { request } => issue::take_over(state, request, context),
         Command::Canary { verifier, kid } => canary::authorize(state, verifier, kid, context),
         Command::CanaryIssued { verifier, kid, jwt, jwe } => canary::issued(state, verifier, kid, *jwt, jwe),
+        Command::Probed { verifier, kid, answer, kill } => {
+            probe::decide(state, (verifier, kid), *answer, *kill, context)
+        }
         Command::Tick => Ok(tick::decide(state, context)),
         Command::Refused { minute, peer, reason, count } => Ok(vec![Event::AttemptsRefused {
             minute: *minute,

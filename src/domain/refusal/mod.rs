@@ -251,6 +251,14 @@ pub enum Refusal {
     /// Neither a charter nor a kill has ended this key, or its destruction is recorded already.
     #[error("neither a charter nor a kill has the issuing key {0} destroyed, or that is done")]
     KeyNotToDestroy(crate::jose::Digest),
+    /// No canary of the two was signed, or it is forgotten.
+    #[error("there is no canary of the issuing key {kid} for {verifier} that could have been shown")]
+    CanaryUnknown {
+        /// Whom it would be for.
+        verifier: super::id::PrincipalId,
+        /// Which key.
+        kid: crate::jose::Digest,
+    },
     /// A snapshot of entries that do not exist.
     #[error("the snapshot claims {size} entries, but the log has {log}")]
     SnapshotAhead {

@@ -67,6 +67,7 @@ impl Refusal {
             Self::FailureUnfounded => "FAILURE_UNFOUNDED",
             Self::KeyNotToDestroy(_) => "KEY_NOT_TO_DESTROY",
             Self::NoStandby(_) => "NO_STANDBY",
+            Self::CanaryUnknown { .. } => "CANARY_UNKNOWN",
             Self::SnapshotAhead { .. } => "SNAPSHOT_AHEAD",
             Self::AnotherInstance => "ANOTHER_INSTANCE",
             Self::Clock { .. } => "CLOCK_REFUSED",
@@ -104,6 +105,7 @@ impl Refusal {
             Self::RequestUnknown(_)
             | Self::ProposalUnknown(_)
             | Self::GenesisUnknown(_)
+            | Self::CanaryUnknown { .. }
             | Self::NoReviewOpen(_) => Fault::Missing,
             Self::Duplicate(_)
             | Self::ProposalExists(_)

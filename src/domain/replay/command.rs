@@ -109,6 +109,9 @@ impl Replay {
             Event::CanaryIssued { verifier, kid, jwt, jwe } => {
                 Command::CanaryIssued { verifier: verifier.clone(), kid: *kid, jwt: *jwt, jwe: jwe.clone() }
             }
+            Event::VerifierProbed { verifier, kid, answer, kill, .. } => {
+                Command::Probed { verifier: verifier.clone(), kid: *kid, answer: *answer, kill: *kill }
+            }
             Event::AttemptsRefused { minute, peer, reason, count } => {
                 Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
             }

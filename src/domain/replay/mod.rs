@@ -293,6 +293,7 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
             | Event::TokenExpired { .. }
             | Event::AttemptsRefused { .. }
             | Event::IssuingKeyDestroyed { .. }
+            | Event::VerifierProbed { .. }
             | Event::SnapshotTaken { .. },
             Actor::Peer { .. },
         ) => false,
