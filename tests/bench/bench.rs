@@ -26,6 +26,7 @@ mod crypto;
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod daemon;
 mod flows;
+mod gates;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]
 mod kit;
@@ -45,10 +46,15 @@ use serde_json::json;
 
 use crate::{people::Carriers, report::Report, world::World};
 
+/// How many gates are connected, and how often something is killed then.
+const GATES: [(usize, usize); 2] = [(1_000, 20), (10_000, 5)];
+
 fn main() {
     let mut arguments = env::args().skip(1);
-    if arguments.next().as_deref() == Some(token::CHILD) {
-        return token::child(&mut arguments);
+    match arguments.next().as_deref() {
+        Some(token::CHILD) => return token::child(&mut arguments),
+        Some(gates::CHILD) => return gates::child(&mut arguments),
+        _ => {}
     }
     let entries = number("BENCH_ENTRIES", 100_000);
     let seconds = number("BENCH_SECONDS", 10);
@@ -56,7 +62,7 @@ fn main() {
 
     eprintln!("setting up an HSM, a charter and a daemon");
     let carriers = Carriers::new();
-    let world = World::with(|document| carriers.enrol(document));
+    let world = World::with(|document| gates::enrol(carriers.enrol(document)));
     as_shipped(&world);
     report.machine(machine::facts(world.dir.path()));
 
@@ -75,6 +81,11 @@ fn main() {
     eprintln!("whole flows through the daemon");
     let flows = flows::measure(&world, &carriers, seconds);
     report.flows(&flows, &token, &crypto, &fsync);
+
+    for (count, kills) in GATES {
+        eprintln!("{count} connected gates, {kills} kills");
+        report.gates(&gates::measure(&world, &carriers, count, kills));
+    }
 
     eprintln!("the log: appends, {entries} entries of whole flows, start, replay");
     let appends = log::appends(&world.path("data"));

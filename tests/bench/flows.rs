@@ -98,6 +98,16 @@ pub fn measure(world: &World, carriers: &Carriers, seconds: u64) -> Flows {
     }
 }
 
+/// So many flows of one client, one after the other: last approval sent to encrypted token received.
+pub async fn some(world: &World, carriers: &Carriers, people: &Arc<People>, count: usize) -> Samples {
+    let mut client = Client::connect(world, carriers.of(0), people).await;
+    let mut latencies = Vec::new();
+    for _ in 0..count {
+        latencies.push(client.flow().await.latency);
+    }
+    Samples::new(latencies)
+}
+
 /// All of these clients, for this long.
 fn run(world: &World, runtime: &Runtime, clients: &mut [Client], time: Duration) -> Vec<Served> {
     let stop = AtomicBool::new(false);

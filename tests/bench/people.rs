@@ -47,9 +47,12 @@ impl Signer {
     /// A statement over these bytes.
     pub fn state(&self, typ: Typ, payload: &[u8], iat: i64) -> Signature {
         let protected = ProtectedHeader { kid: self.kid, typ, iat, station: None }.encode().unwrap();
-        let input = Signature::signing_input(&protected, payload);
-        let bytes = self.pair.sign(&self.random, &input).unwrap();
-        Signature::new(protected, bytes.as_ref().try_into().unwrap()).unwrap()
+        Signature::new(protected.clone(), self.sign(&Signature::signing_input(&protected, payload))).unwrap()
+    }
+
+    /// An ES256 signature.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.pair.sign(&self.random, message).unwrap().as_ref().try_into().unwrap()
     }
 
     /// A statement of one signature.

@@ -8,6 +8,7 @@ use crate::{
     chain,
     crypto::Crypto,
     flows::Flows,
+    gates::Gates,
     log::{Appends, Long},
     stats::{Samples, round},
     token::Token,
@@ -105,6 +106,13 @@ impl Report {
         );
         self.at_least("whole flows over raw C_Sign, per second", 0.15, per_raw, "");
         self.at_most("idle memory (PSS)", 15.0, flows.idle_pss, " MiB");
+    }
+
+    pub fn gates(&mut self, gates: &Gates) {
+        let count = gates.count;
+        self.figure(&format!("gates_{count}"), gates.to_json());
+        let target = if count > 1_000 { 1_000.0 } else { 250.0 };
+        self.at_most(&format!("kill to refused at {count} gates, p99"), target, gates.refused.p99(), " ms");
     }
 
     pub fn chain(&mut self, took: std::time::Duration) {

@@ -29,6 +29,14 @@ impl Samples {
         self.permille(990)
     }
 
+    pub fn longest(&self) -> Duration {
+        self.0.last().copied().unwrap_or_default()
+    }
+
+    pub fn into_inner(self) -> Vec<Duration> {
+        self.0
+    }
+
     pub fn to_json(&self) -> Value {
         let all = (self.0.len(), self.p50(), self.p99(), self.permille(1000));
         json!({"n": all.0, "p50": round(all.1), "p99": round(all.2), "max": round(all.3)})
