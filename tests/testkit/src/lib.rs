@@ -4,6 +4,7 @@
 //! guard is dropped, also when a test panics; nothing sleeps for a fixed time.
 
 mod child;
+mod openbao;
 mod port;
 mod process;
 mod softhsm;
@@ -11,6 +12,7 @@ mod swtpm;
 mod wait;
 
 pub use child::in_child;
+pub use openbao::{BaoAnswer, OpenBao};
 pub use port::free_port;
 pub use process::Process;
 pub use softhsm::{Away, SOFTHSM_MODULE, SoftHsm};
