@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     if request.jws.is_empty() {
         // Of a request that ended long ago the daemon keeps no more than how it ended; the audit log has the rest.
         let document = view::request::json(&request, None);
-        return session.out.result(&document, || view::request::ended(&request));
+        return session.out.result(&document, || view::request::ended(&request, clock::now()));
     }
     let rules = review::rules_of(&setup.charter, &request.jws);
     let reviewed = Reviewed::new(rules, &request.jws, &id)?;

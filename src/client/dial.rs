@@ -18,6 +18,7 @@ use crate::grpc::tls::{Identity, client_config};
 use crate::grpc::v1::access_service_client::AccessServiceClient;
 use crate::grpc::v1::audit_service_client::AuditServiceClient;
 use crate::grpc::v1::charter_service_client::CharterServiceClient;
+use crate::grpc::v1::gate_service_client::GateServiceClient;
 use crate::grpc::v1::genesis_service_client::GenesisServiceClient;
 use crate::grpc::v1::kill_service_client::KillServiceClient;
 use crate::jose::Digest;
@@ -89,6 +90,12 @@ impl Channel {
     #[must_use]
     pub fn kill(&self) -> KillServiceClient<tonic::transport::Channel> {
         KillServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// A client of `GateService`.
+    #[must_use]
+    pub fn gate(&self) -> GateServiceClient<tonic::transport::Channel> {
+        GateServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// A client of `CharterService`.

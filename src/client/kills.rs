@@ -64,7 +64,7 @@ impl Follower {
         let head = self.kills.head();
         let after =
             self.chained.then(|| v1::KillHead { step: head.step, digest: head.digest.as_bytes().to_vec() });
-        v1::WatchKillsRequest { after }
+        v1::WatchKillsRequest { after, ..v1::WatchKillsRequest::default() }
     }
 
     /// Takes in a message. `now`: Unix seconds, for what is not recorded.

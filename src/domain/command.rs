@@ -5,6 +5,7 @@ use super::{
     check_in::SignedCheckIn,
     event::Failure,
     evidence::Evidence,
+    gate::{Enforced, SignedUses},
     genesis::{SignedAnnouncement, SignedCancellation},
     id::{InstanceId, KillId, PrincipalId, RequestId},
     kill::{SignedKill, SignedLift},
@@ -57,6 +58,10 @@ pub enum Command {
     Lift(Box<SignedLift>),
     /// Record what a custodian found about a use.
     Review(Box<SignedReview>),
+    /// Record what a gate let pass.
+    Report(Box<SignedUses>),
+    /// Record how a kill came to be enforced.
+    Enforced(Box<Enforced>),
     /// A daemon process begins to serve.
     Start {
         /// Version of the program.

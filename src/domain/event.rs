@@ -8,6 +8,7 @@ mod signatures;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gate::Enforced,
     id::{InstanceId, KillId, Nonce, PrincipalId, RequestId},
     probe::Answer,
     time::Timestamp,
@@ -170,6 +171,22 @@ pub enum Event {
     LiftRecorded {
         /// Under the signatures of a quorum.
         lift: GeneralJws,
+    },
+    /// A gate let tokens pass.
+    UsesReported {
+        /// Under the key of its verifier.
+        report: GeneralJws,
+        /// Tokens in it that this log does not know: forged, or forgotten long ago.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unknown: Vec<RequestId>,
+        /// Tokens in it that were used after their end.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ended: Vec<RequestId>,
+    },
+    /// The gates that were there enforce a kill, or had the time to.
+    KillEnforced {
+        /// How many, how soon, and under which signatures.
+        enforced: Enforced,
     },
     /// A daemon process began to serve.
     DaemonStarted {

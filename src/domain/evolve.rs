@@ -98,6 +98,8 @@ impl State {
             Event::TranscriptRecorded { transcript } => self.record(transcript),
             Event::KillRecorded { kill, epoch } => self.kill(kill, *epoch, at),
             Event::LiftRecorded { lift } => self.lift(lift, at),
+            Event::UsesReported { report, .. } => self.report(report, at),
+            Event::KillEnforced { enforced } => self.enforced(enforced),
             Event::RequestSuperseded { request_id } => self.close(request_id, Outcome::Superseded, at),
             Event::CheckedIn { .. }
             | Event::DaemonStarted { .. }
@@ -319,6 +321,7 @@ impl State {
     fn forget(&mut self, now: i64) {
         while self.index.evictions.first().is_some_and(|(until, _)| *until < now) {
             let Some((_, id)) = self.index.evictions.pop_first() else { return };
+            self.gates.forget(&id);
             if let Some(closed) = self.closed.remove(&id) {
                 self.index.forget(id, &closed);
             }

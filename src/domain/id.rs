@@ -100,6 +100,10 @@ text_id!(
     InstanceId, "instance", 96, is_label, "1 to 96 of a-z 0-9 . _ -, starting with a letter or digit"
 );
 text_id!(
+    /// One process of a verifier, by the name that its operator gave it.
+    GateId, "gate", 64, is_label, "1 to 64 of a-z 0-9 . _ -, starting with a letter or digit"
+);
+text_id!(
     /// The single audience of a token (`aud`): the verifier's name or URL.
     Audience, "audience", 200, is_visible_ascii, "1 to 200 visible ASCII characters without \" \\ < >"
 );

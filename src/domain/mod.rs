@@ -16,6 +16,7 @@ pub mod event;
 pub mod evidence;
 pub mod evolve;
 mod exact;
+pub mod gate;
 pub mod genesis;
 pub mod grant;
 pub mod id;

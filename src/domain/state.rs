@@ -14,6 +14,7 @@ use super::{
     charter::{Charter, StoredCharter},
     check_in::Sightings,
     evidence::Evidence,
+    gate::Gates,
     genesis::Replacement,
     id::{PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
@@ -55,6 +56,8 @@ pub struct State {
     pub(super) reviews: OpenReviews,
     /// What has been killed.
     pub(super) kills: Arc<Kills>,
+    /// What gates have reported.
+    pub(super) gates: Gates,
     /// By the issuing key and the verifier.
     pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
     /// What verifiers did with their canaries, by the same.
@@ -97,6 +100,8 @@ struct Stored {
     reviews: OpenReviews,
     #[serde(default, skip_serializing_if = "is_empty")]
     kills: Arc<Kills>,
+    #[serde(default, skip_serializing_if = "Gates::is_empty")]
+    gates: Gates,
     #[serde(default, skip_serializing_if = "Replacement::is_none")]
     replacement: Replacement,
 }
@@ -124,6 +129,7 @@ impl From<State> for Stored {
             destroyed: state.destroyed,
             reviews: state.reviews,
             kills: state.kills,
+            gates: state.gates,
             replacement: state.replacement,
         }
     }
@@ -165,6 +171,7 @@ impl TryFrom<Stored> for State {
             destroyed: stored.destroyed,
             reviews: stored.reviews,
             kills: stored.kills,
+            gates: stored.gates,
             replacement: stored.replacement,
         })
     }
@@ -240,6 +247,12 @@ impl State {
     #[must_use]
     pub fn shared_kills(&self) -> Arc<Kills> {
         Arc::clone(&self.kills)
+    }
+
+    /// What gates have reported.
+    #[must_use]
+    pub fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Uses that wait for their review.

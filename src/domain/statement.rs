@@ -153,7 +153,17 @@ pub struct SignedAbout<T> {
 impl<T: DeserializeOwned + Serialize> SignedAbout<T> {
     /// Verifies a statement of the expected type.
     pub fn verify(jws: GeneralJws, rules: &Rules, expected: Typ) -> Result<Self, Refusal> {
-        let about = exact::parse(&jws.payload, MAX_GRANT_BYTES)?;
+        Self::verify_within(jws, rules, expected, MAX_GRANT_BYTES)
+    }
+
+    /// The same for one whose payload may have so many bytes.
+    pub(super) fn verify_within(
+        jws: GeneralJws,
+        rules: &Rules,
+        expected: Typ,
+        max: usize,
+    ) -> Result<Self, Refusal> {
+        let about = exact::parse(&jws.payload, max)?;
         let [signature] = jws.signatures.as_slice() else {
             return Err(Refusal::NotOneSignature);
         };

@@ -52,6 +52,18 @@ pub(super) fn notice(event: &Event) {
         Event::LiftRecorded { .. } => {
             tracing::warn!(name: "lift.recorded", "a quorum has lifted kills: see breakglass kill status");
         }
+        Event::UsesReported { unknown, ended, .. } => {
+            for jti in unknown {
+                tracing::error!(name: "use.unknown", %jti, "ALARM: a gate let a token pass that this log never saw: an issuing key may be abused");
+            }
+            for jti in ended {
+                tracing::error!(name: "use.ended", %jti, "ALARM: a gate let a token pass after its end: see breakglass show, and breakglass kill status");
+            }
+        }
+        Event::KillEnforced { enforced } if enforced.standing.enforced < enforced.standing.gates => {
+            let (gates, of) = (enforced.standing.enforced, enforced.standing.gates);
+            tracing::error!(name: "kill.silent", kill = %enforced.kill, gates, of, "ALARM: not every gate has said that it enforces a kill: see breakglass kill status");
+        }
         _ => {}
     }
 }

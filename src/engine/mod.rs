@@ -15,6 +15,7 @@ mod clock;
 mod destroy;
 mod error;
 mod failover;
+mod gates;
 mod genesis;
 mod initialise;
 mod introspect;
@@ -41,6 +42,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, broadcast, mpsc, oneshot, w
 pub use charters::Standing;
 pub use clock::{Clock, ClockFault, SystemClock};
 pub use error::EngineError;
+pub use gates::{GateGuard, GateKey, GateView, SpreadView};
 pub use initialise::initialise;
 pub use kills::KillStanding;
 pub use latch::Latch;
@@ -150,6 +152,7 @@ struct Shared {
     /// Woken when a canary is there to be shown.
     probing: tokio::sync::Notify,
     resting: failover::Resting,
+    gates: gates::Gates,
 }
 
 impl std::fmt::Debug for Engine {

@@ -185,6 +185,7 @@ impl Queue {
         for entry in &batch.entries {
             self.issuer.notice(&entry.event);
             super::alarm::notice(&entry.event);
+            self.engine.shared.gates.notice(&entry.event);
             if matches!(entry.event, Event::CharterAdopted { .. }) {
                 self.engine.shared.adopted.notify_one();
             }
@@ -314,6 +315,8 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::VerifierProbed { .. }
         | Event::KillRecorded { .. }
         | Event::LiftRecorded { .. }
+        | Event::UsesReported { .. }
+        | Event::KillEnforced { .. }
         | Event::DaemonStarted { .. }
         | Event::AttemptsRefused { .. }
         | Event::SnapshotTaken { .. } => None,

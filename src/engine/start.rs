@@ -83,6 +83,7 @@ pub struct Running {
     timer: JoinHandle<()>,
     canaries: Vec<JoinHandle<()>>,
     destroyer: JoinHandle<()>,
+    gates: JoinHandle<()>,
 }
 
 impl Running {
@@ -132,6 +133,7 @@ impl Running {
             probe_deadline: options.probe_deadline,
             probing: tokio::sync::Notify::new(),
             resting: super::failover::Resting::default(),
+            gates: super::gates::Gates::default(),
         };
         let engine = Engine { shared: Arc::new(shared) };
         let (issuer, todo) = issue::Issuer::new(&engine);
@@ -161,6 +163,7 @@ impl Running {
                 None => Vec::new(),
             },
             destroyer: tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe())),
+            gates: tokio::spawn(super::gates::run(engine.clone(), stop.subscribe())),
             timer: tokio::spawn(timer(
                 engine.clone(),
                 stop.subscribe(),
@@ -191,6 +194,7 @@ impl Running {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.timer.await;
+        let _ = self.gates.await;
         for canaries in self.canaries {
             let _ = canaries.await;
         }

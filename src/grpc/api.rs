@@ -13,6 +13,7 @@ use super::access::Access;
 use super::audit::Audit;
 use super::charter::Charters;
 use super::front::{Front, Rates};
+use super::gate::Gates;
 use super::genesis::Genesis;
 use super::kill::KillSwitch;
 use super::server::{Limits, MAX_MESSAGE, Server, ServerError, routes};
@@ -20,6 +21,7 @@ use super::tls::{Identity, server_config};
 use super::v1::access_service_server::{AccessServiceServer, SERVICE_NAME as ACCESS};
 use super::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT};
 use super::v1::charter_service_server::{CharterServiceServer, SERVICE_NAME as CHARTER};
+use super::v1::gate_service_server::{GateServiceServer, SERVICE_NAME as GATE};
 use super::v1::genesis_service_server::{GenesisServiceServer, SERVICE_NAME as GENESIS};
 use super::v1::kill_service_server::{KillServiceServer, SERVICE_NAME as KILL};
 use crate::engine::Engine;
@@ -67,6 +69,9 @@ pub async fn serve(
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(
+            GateServiceServer::new(Gates::new(Arc::clone(&front))).max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
             KillServiceServer::new(KillSwitch::new(Arc::clone(&front)))
                 .max_decoding_message_size(MAX_MESSAGE),
         );
@@ -94,7 +99,7 @@ async fn keep_house(front: &Front, health: &HealthReporter) {
         let access = if latched { ServingStatus::NotServing } else { ServingStatus::Serving };
         health.set_service_status("", access).await;
         health.set_service_status(ACCESS, access).await;
-        for service in [AUDIT, CHARTER, GENESIS, KILL] {
+        for service in [AUDIT, CHARTER, GATE, GENESIS, KILL] {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         front.record(false).await;

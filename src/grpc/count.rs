@@ -16,7 +16,8 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 30] = [
+const METHODS: [&str; 33] = [
+    "AcknowledgeKills",
     "AnnounceGenesis",
     "CancelGenesis",
     "CheckIn",
@@ -33,12 +34,14 @@ const METHODS: [&str; 30] = [
     "Lift",
     "ListCharters",
     "ListDevices",
+    "ListGates",
     "ListProposals",
     "ListRequests",
     "ListReviews",
     "ProposeCharter",
     "RecordTranscript",
     "Redeem",
+    "ReportUses",
     "RetractCharter",
     "Review",
     "SignCharter",

@@ -10,6 +10,7 @@ mod charter;
 mod count;
 mod end;
 pub mod front;
+mod gate;
 mod genesis;
 mod kill;
 mod places;

@@ -9,6 +9,7 @@ use std::fmt;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::domain::gate::GateRefusal;
 use crate::domain::{Fault, Refusal};
 use crate::engine::EngineError;
 use crate::store::AppendError;
@@ -189,6 +190,7 @@ fn refused(refusal: &Refusal) -> ServiceError {
             error.with("limit", limit)
         }
         Refusal::WrongState(state) => error.with("state", state),
+        Refusal::Gate(GateRefusal::Number { last }) => error.with("last", last),
         _ => error,
     }
 }

@@ -22,6 +22,7 @@ mod charter;
 mod check_in;
 mod difference;
 mod forecast;
+mod gate;
 mod genesis;
 mod introspection;
 mod key_kill;

@@ -16,7 +16,7 @@ use crate::support::within;
 use crate::world::{World, jws, now, with_world, with_world_as};
 
 /// A kill of this level by alice's device, with an id from a tag.
-fn kill(world: &World, level: &str, target: Option<&str>, tag: u8) -> Vec<u8> {
+pub fn kill(world: &World, level: &str, target: Option<&str>, tag: u8) -> Vec<u8> {
     kill_by(world, "alice", level, target, tag)
 }
 
@@ -41,7 +41,7 @@ fn lift(world: &World, tags: &[u8], epoch: u64, by: &[&str]) -> Vec<u8> {
     jws(json::canonical(&payload).unwrap(), &signers)
 }
 
-async fn send(channel: &Channel, jws: Vec<u8>) -> Result<v1::KillResponse, ClientError> {
+pub async fn send(channel: &Channel, jws: Vec<u8>) -> Result<v1::KillResponse, ClientError> {
     Ok(channel.kill().kill(v1::KillRequest { jws }).await?.into_inner())
 }
 
@@ -50,7 +50,12 @@ async fn next(stream: &mut Streaming<v1::WatchKillsResponse>) -> Event {
 }
 
 async fn watch(channel: &Channel, after: Option<v1::KillHead>) -> Streaming<v1::WatchKillsResponse> {
-    channel.kill().watch_kills(v1::WatchKillsRequest { after }).await.unwrap().into_inner()
+    channel
+        .kill()
+        .watch_kills(v1::WatchKillsRequest { after, gate: String::new() })
+        .await
+        .unwrap()
+        .into_inner()
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod coming;
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod gate;
+#[cfg(test)]
 mod genesis;
 #[cfg(test)]
 mod kill;

@@ -62,6 +62,7 @@ async fn grpcio_sees_what_this_crates_client_sees() {
         "breakglass.v1.AccessService",
         "breakglass.v1.AuditService",
         "breakglass.v1.CharterService",
+        "breakglass.v1.GateService",
         "breakglass.v1.GenesisService",
         "breakglass.v1.KillService",
         "grpc.health.v1.Health",

@@ -144,7 +144,7 @@ impl World {
 
         let mut keys: BTreeMap<String, p256::SecretKey> =
             CUSTODIANS.iter().map(|name| ((*name).to_owned(), key())).collect();
-        for name in ["alice", "bob", "carol", "dave", "eve", "tool", "temp"] {
+        for name in ["alice", "bob", "carol", "dave", "eve", "tool", "temp", "vault"] {
             keys.insert(format!("{name}.tls"), key());
         }
         let (server_pem, server_key) = pems(&key(), "breakglassd");
@@ -334,6 +334,7 @@ fn charter(
             "authorization_details": [{"type": "database", "actions": ["read"], "locations": ["pg/*"]}],
             "max_ttl": 900, "approval_window": 3600, "requester_key": "file",
         }],
+        "verifiers": [{"id": "vault", "aud": "https://db.example", "keys": [tls("vault")]}],
         "governance": quorum,
         "issuing_keys": [{"key": issuing, "profiles": ["db"], "state": "active"}],
         "log_keys": [{"origin": ORIGIN, "key": log}],

@@ -260,6 +260,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::CheckedIn { .. } => "checked_in",
         Event::KillRecorded { .. } => "kill_recorded",
         Event::LiftRecorded { .. } => "lift_recorded",
+        Event::UsesReported { .. } => "uses_reported",
+        Event::KillEnforced { .. } => "kill_enforced",
         Event::DaemonStarted { .. } => "daemon_started",
         Event::RequestFiled { .. } => "request_filed",
         Event::ApprovalRecorded { .. } => "approval_recorded",

@@ -63,7 +63,24 @@ pub(crate) fn describe(request: &v1::Request, reviewed: &Reviewed<'_>, rules: &R
     if let Some(failure) = &request.failure {
         fields.add("because", format!("{} ({})", text::safe(&failure.message), text::safe(&failure.reason)));
     }
+    uses(&mut fields, request, now);
     format!("{}\nThe daemon says:\n{}", grant::describe(reviewed, rules, now), fields.render())
+}
+
+/// Who let its token pass, by what gates reported.
+fn uses(fields: &mut Fields, request: &v1::Request, now: i64) {
+    if request.uses.is_empty() {
+        return;
+    }
+    let when = |at: Option<prost_types::Timestamp>| text::until(at.map_or(0, |at| at.seconds), now);
+    let place = |place: &v1::TokenUse| {
+        let what: Vec<String> = place.what.iter().map(|what| text::safe(what)).collect();
+        let what = if what.is_empty() { String::new() } else { format!(": {}", what.join("; ")) };
+        let (verifier, gate) = (text::safe(&place.verifier), text::safe(&place.gate));
+        let times = format!("first {}, last {}", when(place.first), when(place.last));
+        format!("{} times at {verifier} ({gate}), {times}{what}", place.count)
+    };
+    fields.list(&format!("used {} times", request.use_count), request.uses.iter().map(place));
 }
 
 /// The whole request, for programs.
@@ -88,6 +105,15 @@ pub(crate) fn json(request: &v1::Request, reviewed: Option<&Reviewed<'_>>) -> Va
             "reason": failure.reason,
             "message": failure.message,
         })),
+        "use_count": request.use_count,
+        "uses": request.uses.iter().map(|place| json!({
+            "verifier": place.verifier,
+            "gate": place.gate,
+            "first": seconds(place.first),
+            "last": seconds(place.last),
+            "count": place.count,
+            "what": place.what,
+        })).collect::<Vec<Value>>(),
     });
     let mut value = json!({
         "request_id": request.request_id,
@@ -114,12 +140,16 @@ pub(crate) fn json(request: &v1::Request, reviewed: Option<&Reviewed<'_>>) -> Va
 }
 
 /// A request of which only its end is known.
-pub(crate) fn ended(request: &v1::Request) -> String {
+pub(crate) fn ended(request: &v1::Request, now: i64) -> String {
     let why = request.failure.as_ref().map(|failure| format!(": {}", text::safe(&failure.message)));
+    let mut fields = Fields::default();
+    uses(&mut fields, request, now);
+    let uses = fields.render();
     format!(
-        "Request {} is {}{}. The daemon keeps no more of it; the audit log has all of it.",
+        "Request {} is {}{}. The daemon keeps no more of it; the audit log has all of it.{}{uses}",
         text::safe(&request.request_id),
         state_name(request),
-        why.unwrap_or_default()
+        why.unwrap_or_default(),
+        if uses.is_empty() { "" } else { "\n" },
     )
 }

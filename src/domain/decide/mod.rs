@@ -10,6 +10,7 @@ mod canary;
 mod check_in;
 mod destroy;
 mod file;
+mod gate;
 mod genesis;
 mod issue;
 mod judge;
@@ -67,6 +68,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::CheckIn(signed) => check_in::decide(state, signed, context),
         Command::Kill(signed) => kill::decide(state, signed, context),
         Command::Lift(signed) => lift::decide(state, signed, context),
+        Command::Report(signed) => gate::report(state, signed, context),
+        Command::Enforced(enforced) => gate::enforced(state, enforced),
         Command::Start { version } => {
             Ok(vec![Event::DaemonStarted { instance: context.instance.clone(), version: version.clone() }])
         }

@@ -19,6 +19,7 @@ impl Event {
             | Self::GenesisCancelled { cancellation: statement }
             | Self::CheckedIn { check_in: statement }
             | Self::ReviewRecorded { review: statement }
+            | Self::UsesReported { report: statement, .. }
             | Self::KillRecorded { kill: statement, .. }
             | Self::LiftRecorded { lift: statement }
             | Self::RequestFiled { request: statement }
@@ -44,6 +45,7 @@ impl Event {
             | Self::CanaryIssued { .. }
             | Self::VerifierProbed { .. }
             | Self::AttemptsRefused { .. }
+            | Self::KillEnforced { .. }
             | Self::SnapshotTaken { .. } => &[],
         }
     }

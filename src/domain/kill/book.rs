@@ -140,6 +140,18 @@ impl Kills {
         (leads && later.len() == missing).then_some(later)
     }
 
+    /// Whether this can have been a head of this chain: false only where another one is known for its step.
+    #[must_use]
+    pub fn may_have(&self, head: Head) -> bool {
+        if head.step >= self.head.step {
+            return head == self.head;
+        }
+        let standing = self.standing.values().map(|recorded| recorded.head);
+        let ended = self.lifts.iter().flat_map(|lifted| &lifted.kills).map(|recorded| recorded.head);
+        let mut known = standing.chain(ended).chain(self.lifts.iter().map(|lifted| lifted.head));
+        known.find(|known| known.step == head.step).is_none_or(|known| known == head)
+    }
+
     /// Kills in force, the oldest first.
     pub fn standing(&self) -> impl Iterator<Item = &Recorded> {
         let mut all: Vec<&Recorded> = self.standing.values().map(Arc::as_ref).collect();

@@ -120,6 +120,9 @@ pub enum Refusal {
     /// A kill or a lift, or something that was killed.
     #[error(transparent)]
     Kill(#[from] super::kill::KillRefusal),
+    /// What a gate says.
+    #[error(transparent)]
+    Gate(#[from] super::gate::GateRefusal),
     /// A malformed statement, or a signature that does not verify.
     #[error("the statement is refused")]
     Statement(#[from] JoseError),

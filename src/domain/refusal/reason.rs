@@ -31,6 +31,7 @@ impl Refusal {
             Self::NoQuorum(_) => "NO_QUORUM",
             Self::Charter(error) => error.reason(),
             Self::Kill(refusal) => refusal.reason(),
+            Self::Gate(refusal) => refusal.reason(),
             Self::Attestation { .. } => "ATTESTATION_REFUSED",
             Self::Statement(error)
             | Self::Grant(GrantError::Json(error))
@@ -79,6 +80,7 @@ impl Refusal {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Kill(refusal) => refusal.fault(),
+            Self::Gate(refusal) => refusal.fault(),
             Self::Charter(_)
             | Self::Transcript(_)
             | Self::SignaturesMissing(_)

@@ -7,6 +7,7 @@ use crate::{
         check_in::SignedCheckIn,
         command::Command,
         event::{Event, Failure},
+        gate::UseReport,
         genesis::{SignedAnnouncement, SignedCancellation},
         kill::{SignedKill, SignedLift},
         proposal::{SignedProposal, SignedRetraction},
@@ -25,6 +26,18 @@ impl Replay {
         let charter = self.state.charter().ok_or(Refusal::NoCharter)?;
         let proposal = Box::new(SignedProposal::verify(statement.clone(), charter, at.seconds())?);
         Ok(Command::Propose { proposal, evidence: self.evidence.clone() })
+    }
+
+    /// What gates said.
+    fn by_gates(&self, event: &Event) -> Result<Command, WrongEntry> {
+        let charter = self.state.charter().ok_or(Refusal::NoCharter)?;
+        match event {
+            Event::UsesReported { report, .. } => {
+                Ok(Command::Report(Box::new(UseReport::verify(report.clone(), charter)?)))
+            }
+            Event::KillEnforced { enforced } => Ok(Command::Enforced(Box::new(enforced.clone()))),
+            _ => Err(WrongEntry::Differs("no gate has said it".into())),
+        }
     }
 
     /// The command that this event is the first answer to.
@@ -72,6 +85,7 @@ impl Replay {
             Event::LiftRecorded { lift } => {
                 Command::Lift(Box::new(SignedLift::verify(lift.clone(), rules()?)?))
             }
+            Event::UsesReported { .. } | Event::KillEnforced { .. } => self.by_gates(event)?,
             Event::ReviewRecorded { review } => {
                 Command::Review(Box::new(SignedReview::verify(review.clone(), rules()?, Typ::Review)?))
             }

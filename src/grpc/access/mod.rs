@@ -46,7 +46,7 @@ impl Access {
     }
 
     fn shown(&self, found: &Found, id: RequestId, entered: &Entered) -> v1::Request {
-        match found {
+        let mut shown = match found {
             Found::Live(request) => {
                 let mut shown = view::live(request, &entered.charter, entered.now.seconds());
                 if matches!(request.life(), Life::Authorized(_)) {
@@ -55,7 +55,11 @@ impl Access {
                 shown
             }
             Found::Closed(closed) => view::closed(id, closed),
+        };
+        if let Some(uses) = self.front.engine.read(|state| state.gates().uses(&id).cloned()) {
+            view::used(&mut shown, &uses);
         }
+        shown
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::list::{closed_state, live_state};
 use crate::domain::charter::Charter;
 use crate::domain::event;
+use crate::domain::gate::{RequestUses, UsedAt};
 use crate::domain::id::{PersonId, RequestId};
 use crate::domain::request::{Authorization, Closed, Life, Outcome, Request};
 use crate::engine::Setback;
@@ -59,6 +60,20 @@ pub(super) fn closed(id: RequestId, closed: &Closed) -> v1::Request {
         },
         ..v1::Request::default()
     }
+}
+
+/// Adds who used its token.
+pub(super) fn used(view: &mut v1::Request, uses: &RequestUses) {
+    view.use_count = uses.total;
+    let place = |place: &UsedAt| v1::TokenUse {
+        verifier: place.verifier.to_string(),
+        gate: place.gate.to_string(),
+        first: Some(seconds(place.first)),
+        last: Some(seconds(place.last)),
+        count: place.count,
+        what: place.what.iter().cloned().collect(),
+    };
+    view.uses = uses.places.iter().map(place).collect();
 }
 
 fn missing(

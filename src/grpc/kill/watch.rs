@@ -17,11 +17,16 @@ use tonic::{Request, Status};
 
 use super::feed::{Feed, Messages, message};
 use super::{KillSwitch, v1, view};
+use crate::domain::charter::Holder;
+use crate::domain::id::{GateId, IdError};
 use crate::domain::kill::Head;
+use crate::engine::GateGuard;
 use crate::grpc::end::End;
-use crate::grpc::front::Front;
+use crate::grpc::front::{Entered, Front};
 use crate::grpc::places::Place;
 use crate::grpc::roster::Caller;
+use crate::grpc::server::Rank;
+use crate::grpc::status::{Kind, ServiceError};
 use crate::grpc::time::instant;
 use crate::jose::Digest;
 use v1::watch_kills_response::Event;
@@ -55,6 +60,7 @@ impl KillSwitch {
     pub(super) fn watch(&self, request: &Request<v1::WatchKillsRequest>) -> Result<Watch, Status> {
         let entered = self.front.enter(request)?;
         let place = self.front.watch_place(&entered.caller)?;
+        let gate = self.gate(&entered, &request.get_ref().gate)?;
         let mut beats = tokio::time::interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watcher = Watcher {
@@ -69,8 +75,25 @@ impl KillSwitch {
             apart: VecDeque::new(),
             beats,
             _place: place,
+            _gate: gate,
         };
         Ok(Watch { turn: Some(Box::pin(watcher.turn())) })
+    }
+}
+
+impl KillSwitch {
+    /// Enters a gate among those that are there. Only a verifier's name says anything.
+    fn gate(&self, entered: &Entered, name: &str) -> Result<Option<GateGuard>, Status> {
+        if name.is_empty() || entered.caller.rank != Rank::Verifier {
+            return Ok(None);
+        }
+        let gate: GateId = name.parse().map_err(|error: IdError| {
+            ServiceError::new(Kind::InvalidArgument, "GATE_NAME", error.to_string())
+        })?;
+        let spki = |holder: &&Holder| Digest::of(&holder.key.spki_der()) == entered.caller.key;
+        let kid = entered.charter.holders().find(spki).map(|holder| holder.key.thumbprint());
+        let watches = |kid| self.front.engine.gate_watches((kid, gate), &entered.caller.principal);
+        Ok(kid.and_then(watches))
     }
 }
 
@@ -90,6 +113,7 @@ struct Watcher {
     apart: VecDeque<v1::WatchKillsResponse>,
     beats: tokio::time::Interval,
     _place: Place,
+    _gate: Option<GateGuard>,
 }
 
 impl Watcher {
