@@ -151,6 +151,31 @@ pub fn allowed(details: &[Detail], rules: &[Rule]) -> bool {
         && details.iter().all(|detail| rules.iter().any(|rule| rule.allows(detail)))
 }
 
+/// What one act at a verifier needs: one action on one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The kind of resource.
+    pub kind: Word,
+    /// What is done.
+    pub action: Word,
+    /// To which resource.
+    pub location: Word,
+    /// To which object within it, where the kind has such.
+    pub identifier: Option<Word>,
+}
+
+impl Detail {
+    /// Whether it allows this. A detail that names an object allows nothing beside it; one that names none allows the whole
+    /// of its resources.
+    #[must_use]
+    pub fn covers(&self, need: &Need) -> bool {
+        self.kind == need.kind
+            && self.actions.contains(&need.action)
+            && self.locations.contains(&need.location)
+            && (self.identifier.is_none() || self.identifier == need.identifier)
+    }
+}
+
 /// The `scope` claim (RFC 9068 §2.2.3): sorted, distinct `type:action` words.
 #[must_use]
 pub fn scope(details: &[Detail]) -> String {
@@ -188,6 +213,29 @@ mod tests {
         named.identifier = Some(Word("t1".into()));
         assert!(!rule().allows(&named), "an identifier the rule does not speak of");
         assert!(!allowed(&[], &[rule()]), "an empty list asks for nothing, or for everything");
+    }
+
+    #[test]
+    fn a_detail_covers_what_it_names_and_nothing_beside_it() {
+        let word = |text: &str| Word::try_from(text.to_owned()).unwrap();
+        let need = |action: &str, location: &str, identifier: Option<&str>| Need {
+            kind: word("database"),
+            action: word(action),
+            location: word(location),
+            identifier: identifier.map(word),
+        };
+        let whole =
+            detail(json!({"type": "database", "actions": ["read"], "locations": ["pg/prod/orders"]})).unwrap();
+        assert!(whole.covers(&need("read", "pg/prod/orders", None)));
+        assert!(whole.covers(&need("read", "pg/prod/orders", Some("t_1"))));
+        assert!(!whole.covers(&need("write", "pg/prod/orders", None)));
+        assert!(!whole.covers(&need("read", "pg/prod/orders2", None)));
+        let one = Detail { identifier: Some(word("t_1")), ..whole };
+        assert!(one.covers(&need("read", "pg/prod/orders", Some("t_1"))));
+        assert!(!one.covers(&need("read", "pg/prod/orders", Some("t_2"))));
+        assert!(!one.covers(&need("read", "pg/prod/orders", None)), "the whole is more than one of its objects");
+        let other = Need { kind: word("queue"), ..need("read", "pg/prod/orders", Some("t_1")) };
+        assert!(!one.covers(&other));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! Invariant: acceptance follows from the charter, the token and the time alone. Neither JWKS nor the daemon is asked,
 //! so nobody who holds only them can make a token that passes. One implementation serves library, CLI and gate.
+//!
+//! It has two halves. [`read`] is what no time and no news can change: signatures, quorum, and that the claims follow; a
+//! gate may remember it by the token's bytes. [`Accepted::stands`] is the rest: charter, clock, kills, and whether the key is
+//! abused; nobody may remember that. [`verify`] is one after the other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,7 +84,7 @@ impl Seen {
     }
 }
 
-/// A token that passed.
+/// A token whose signatures and claims are right. Whether it still counts, [`Accepted::stands`] says at each use.
 #[derive(Debug, Clone)]
 pub struct Accepted {
     /// Its claims.
@@ -89,6 +93,10 @@ pub struct Accepted {
     pub grant: Grant,
     /// Who approved it.
     pub approvers: BTreeSet<PersonId>,
+    /// The issuing key that signed it.
+    kid: Digest,
+    /// The keys that approved.
+    approved_by: Vec<Digest>,
 }
 
 /// Why a token is rejected.
@@ -187,56 +195,96 @@ impl From<GrantError> for Rejection {
 
 /// Judges a token.
 pub fn verify(jwt: &str, view: &View<'_>, seen: &mut Seen) -> Result<Accepted, Rejection> {
-    if !view.charter.is_in_force(view.now) {
-        return Err(Rejection::CharterNotInForce);
-    }
-    if view.charter.document().development && !view.allow_development {
-        return Err(Rejection::Development);
-    }
+    view.usable()?;
+    let accepted = read(jwt, view.charter, view.audience)?;
+    accepted.stands(view, seen)?;
+    Ok(accepted)
+}
+
+/// Reads a token and verifies all that does not depend on the time: under the version of the charter that it names, which
+/// is the newest or one before it that is still held.
+pub fn read(jwt: &str, charter: &Charter, audience: &Audience) -> Result<Accepted, Rejection> {
     let token = CompactJwt::parse(jwt, MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
     let claims: Claims = json::parse(token.payload(), MAX_JWT_BYTES).map_err(Rejection::Malformed)?;
     let private = &claims.breakglass;
-    let charter = view.charter.version_named(&private.charter).ok_or(NotPermitted::Charter)?;
+    let charter = charter.version_named(&private.charter).ok_or(NotPermitted::Charter)?;
     let key = charter.accepted_key(token.kid(), &private.profile).ok_or(Rejection::IssuingKey)?;
     // The algorithm is that of the charter's key; a header that names another one is malformed.
     token.verify(&key.key).map_err(|error| match error {
         JoseError::SignatureInvalid => Rejection::Signature,
         other => Rejection::Malformed(other),
     })?;
-    if claims.aud != *view.audience {
+    if claims.aud != *audience {
         return Err(Rejection::Audience(claims.aud));
     }
     let (grant, approvers) = judge(charter, &claims, token.payload())?;
-    if claims.iat > view.now + SKEW || claims.exp <= view.now {
-        return Err(Rejection::Time);
-    }
-    still_stands(view, charter, token.kid(), &claims, &grant)?;
-    not_killed(view, &claims, &grant, token.kid())?;
-    seen.admit(&claims, view.now)?;
-    Ok(Accepted { claims, grant, approvers })
+    let approvals = claims.breakglass.approvals.signatures.iter().skip(1);
+    let approved_by = approvals.map(|approval| approval.header().kid).collect();
+    Ok(Accepted { kid: *token.kid(), approved_by, claims, grant, approvers })
 }
 
-/// Granted under an earlier version: for as long as any token of it could live, and unless a later one has taken away
-/// what it rests on.
-fn still_stands(
-    view: &View<'_>,
-    charter: &Charter,
-    kid: &Digest,
-    claims: &Claims,
-    grant: &Grant,
-) -> Result<(), Rejection> {
-    let Some(next) = view.charter.since(charter.digest()).next() else { return Ok(()) };
-    if view.now >= next.predecessor_until(charter) || !charter.is_in_force(claims.iat) {
-        return Err(Rejection::Superseded);
+impl View<'_> {
+    /// Whether this verifier may accept anything at all now.
+    fn usable(&self) -> Result<(), Rejection> {
+        if !self.charter.is_in_force(self.now) {
+            return Err(Rejection::CharterNotInForce);
+        }
+        if self.charter.document().development && !self.allow_development {
+            return Err(Rejection::Development);
+        }
+        Ok(())
     }
-    if charter.document().development && !view.allow_development {
-        return Err(Rejection::Development);
+}
+
+impl Accepted {
+    /// Whether it counts now, for a verifier that knows this. To be asked at every use: only [`read`] may be remembered.
+    pub fn stands(&self, view: &View<'_>, seen: &mut Seen) -> Result<(), Rejection> {
+        view.usable()?;
+        let charter = &self.claims.breakglass.charter;
+        let charter = view.charter.version_named(charter).ok_or(NotPermitted::Charter)?;
+        if self.claims.aud != *view.audience {
+            return Err(Rejection::Audience(self.claims.aud.clone()));
+        }
+        if self.claims.iat > view.now + SKEW || self.claims.exp <= view.now {
+            return Err(Rejection::Time);
+        }
+        self.is_honoured(view, charter)?;
+        self.is_not_killed(view)?;
+        seen.admit(&self.claims, view.now)
     }
-    let approvals = claims.breakglass.approvals.signatures.iter().skip(1);
-    let approvers: Vec<Digest> = approvals.map(|approval| approval.header().kid).collect();
-    let basis = Basis { grant, kid, approvers: &approvers, iat: claims.iat };
-    let mut later = view.charter.since(charter.digest());
-    later.try_for_each(|later| later.honours(charter, &basis)).map_err(Rejection::TakenAway)
+
+    /// Granted under an earlier version: for as long as any token of it could live, and unless a later one has taken away
+    /// what it rests on.
+    fn is_honoured(&self, view: &View<'_>, charter: &Charter) -> Result<(), Rejection> {
+        let Some(next) = view.charter.since(charter.digest()).next() else { return Ok(()) };
+        let iat = self.claims.iat;
+        if view.now >= next.predecessor_until(charter) || !charter.is_in_force(iat) {
+            return Err(Rejection::Superseded);
+        }
+        if charter.document().development && !view.allow_development {
+            return Err(Rejection::Development);
+        }
+        let basis = Basis { grant: &self.grant, kid: &self.kid, approvers: &self.approved_by, iat };
+        let mut later = view.charter.since(charter.digest());
+        later.try_for_each(|later| later.honours(charter, &basis)).map_err(Rejection::TakenAway)
+    }
+
+    fn is_not_killed(&self, view: &View<'_>) -> Result<(), Rejection> {
+        let Some(killed) = view.killed else { return Ok(()) };
+        // A view from the future is one whose clock was set back since: nobody knows its age.
+        if !(-SKEW..=killed.max_stale).contains(&view.now.saturating_sub(killed.as_of)) {
+            return Err(Rejection::Stale);
+        }
+        let stopped = killed.kills.stopped_by(&self.subject(), self.claims.iat);
+        stopped.map_or(Ok(()), |target| Err(Rejection::Killed(target)))
+    }
+
+    /// What a kill may hit.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        let (grant, approvers) = (&self.grant, self.approved_by.as_slice());
+        Subject { id: self.claims.jti, grant, approvers, issuer: Some(&self.kid) }
+    }
 }
 
 /// What charter and claims decide between them, whatever time it is: signatures, quorum, and that the claims follow.
@@ -327,16 +375,4 @@ fn minted_in_time(grant: &Grant, statement: &GeneralJws, iat: i64) -> Result<(),
     let window = newest - SKEW..=newest + MINT_WITHIN + SKEW;
     let before_deadline = iat < grant.expires_at && iat >= grant.requested_at - SKEW;
     if window.contains(&iat) && before_deadline { Ok(()) } else { Err(Rejection::MintedLate) }
-}
-
-fn not_killed(view: &View<'_>, claims: &Claims, grant: &Grant, kid: &Digest) -> Result<(), Rejection> {
-    let Some(killed) = view.killed else { return Ok(()) };
-    // A view from the future is one whose clock was set back since: nobody knows its age.
-    if !(-SKEW..=killed.max_stale).contains(&view.now.saturating_sub(killed.as_of)) {
-        return Err(Rejection::Stale);
-    }
-    let approvals = claims.breakglass.approvals.signatures.iter().skip(1);
-    let approvers: Vec<Digest> = approvals.map(|approval| approval.header().kid).collect();
-    let subject = Subject { id: claims.jti, grant, approvers: &approvers, issuer: Some(kid) };
-    killed.kills.stopped_by(&subject, claims.iat).map_or(Ok(()), |target| Err(Rejection::Killed(target)))
 }

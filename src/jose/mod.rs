@@ -3,11 +3,12 @@
 //! Invariants: one algorithm per purpose (ES256, ECDH-ES with A256GCM), and for tokens one per issuing key; a header is exactly the members that its
 //! kind has, so nothing in a message can choose how it is verified; the key always comes from the caller.
 //! Specs: RFC 7515 (JWS), 7516 (JWE), 7517 (JWK), 7518 (JWA), 7519 (JWT), 7638 (thumbprint), 8725 (best practice),
-//! 8785 (JCS), 9068 (`at+jwt`).
+//! 8785 (JCS), 9068 (`at+jwt`), 9449 (DPoP).
 
 mod alg;
 pub mod b64;
 mod digest;
+mod dpop;
 mod error;
 mod header;
 mod issuing;
@@ -22,6 +23,7 @@ mod typ;
 
 pub use alg::TokenAlg;
 pub use digest::Digest;
+pub use dpop::{DpopClaims, DpopProof};
 pub use error::JoseError;
 pub use header::ProtectedHeader;
 pub use issuing::{IssuingPublicKey, PublicKey};
