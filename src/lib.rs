@@ -1,7 +1,7 @@
 //! Breakglass: emergency access that a quorum of people signs and an HSM issues.
 //!
 //! Lower modules never import higher ones (`tests/tidy` enforces it):
-//! `cli`, `daemon` → `grpc`, `http`, `client` → `engine` → `hsm`, `piv`, `store`, `fetch` → `domain` → `jose`, `tlog`.
+//! `cli`, `daemon` → `gate` → `grpc`, `http`, `client` → `engine` → `hsm`, `piv`, `store`, `fetch` → `domain` → `jose`, `tlog`.
 
 pub mod cli;
 pub mod client;
@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod fetch;
+pub mod gate;
 pub mod grpc;
 pub mod hsm;
 pub mod http;

@@ -4,12 +4,16 @@
 //! the one before it, or [`Follower::take`] fails and changes nothing more. After a failure the stream is of no use: the caller
 //! ends it, fetches newer charters if he lacks them, and watches again. A snapshot takes nothing back: neither the epoch, nor a
 //! kill whose lift it does not show. The clock is an argument.
+//!
+//! A kill names the newest version of the charter that its signer knew; it counts if he could kill by that one or by the newest
+//! one held. A lift counts by the version it names, and ends no kill that names a later one: people who have left cannot end
+//! what was killed after them.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use crate::domain::charter::Rules;
+use crate::domain::charter::{Rules, Versions};
 use crate::domain::grant::MAX_TTL;
-use crate::domain::kill::{Head, Kills};
+use crate::domain::kill::{Head, Kill, Kills, Lift};
 use crate::domain::refusal::Refusal;
 use crate::domain::statement::MAX_STATEMENT_BYTES;
 use crate::domain::time::Timestamp;
@@ -58,6 +62,11 @@ impl Follower {
         &self.kills
     }
 
+    /// Drops what cannot matter at or after `now`, Unix seconds.
+    pub fn forget(&mut self, now: i64) {
+        Arc::make_mut(&mut self.kills).forget(now);
+    }
+
     /// What to ask a daemon for. Begins a new stream.
     pub fn request(&mut self) -> v1::WatchKillsRequest {
         self.coming = None;
@@ -71,7 +80,7 @@ impl Follower {
     pub fn take(
         &mut self,
         message: v1::WatchKillsResponse,
-        rules: &Rules,
+        rules: &impl Versions,
         now: i64,
     ) -> Result<News, Refusal> {
         let taken = self.took(message, rules, now);
@@ -83,7 +92,12 @@ impl Follower {
         taken
     }
 
-    fn took(&mut self, message: v1::WatchKillsResponse, rules: &Rules, now: i64) -> Result<News, Refusal> {
+    fn took(
+        &mut self,
+        message: v1::WatchKillsResponse,
+        rules: &impl Versions,
+        now: i64,
+    ) -> Result<News, Refusal> {
         match message.event {
             None => Ok(News::Nothing),
             Some(Event::Snapshot(v1::KillSnapshot {})) => {
@@ -96,38 +110,42 @@ impl Follower {
         }
     }
 
-    fn kill(&mut self, kill: &v1::Kill, rules: &Rules, now: i64) -> Result<News, Refusal> {
+    fn kill(&mut self, kill: &v1::Kill, rules: &impl Versions, now: i64) -> Result<News, Refusal> {
         let jws = GeneralJws::parse(&kill.jws, MAX_STATEMENT_BYTES)?;
         let digest = Digest::of(&jws.payload);
         let Some(at) = kill.recorded_at.as_ref().map(timestamp) else {
             // In force though no log has it. It has no place in the chain.
             let at = Timestamp::from_seconds(now);
             let kills = self.coming.as_mut().unwrap_or_else(|| Arc::make_mut(&mut self.kills));
-            kills.learn(jws, rules, 0, at)?;
+            by_either(rules, &jws, |rules| kills.learn(jws.clone(), rules, 0, at))?;
             return Ok(News::Killed(digest));
         };
         if let Some(coming) = &mut self.coming {
-            coming.learn(jws, rules, kill.epoch, at)?;
+            by_either(rules, &jws, |rules| coming.learn(jws.clone(), rules, kill.epoch, at))?;
             return Ok(News::Nothing);
         }
         let kills = Arc::make_mut(&mut self.kills);
-        kills.follow(jws, rules, kill.epoch, at, head(kill.head.as_ref()))?;
+        let head = head(kill.head.as_ref());
+        by_either(rules, &jws, |rules| kills.follow(jws.clone(), rules, kill.epoch, at, head))?;
         Ok(News::Killed(digest))
     }
 
-    fn lift(&mut self, lift: &v1::Lift, rules: &Rules) -> Result<News, Refusal> {
+    fn lift(&mut self, lift: &v1::Lift, rules: &impl Versions) -> Result<News, Refusal> {
         let jws = GeneralJws::parse(&lift.jws, MAX_STATEMENT_BYTES)?;
         let at = instant(lift.recorded_at.as_ref());
         let Some(coming) = &mut self.coming else {
             let kills = Arc::make_mut(&mut self.kills);
-            kills.follow_lift(jws, rules, at, head(lift.head.as_ref()))?;
+            let of_lift = of_lift(&jws, rules, kills)?;
+            kills.follow_lift(jws, &of_lift, at, head(lift.head.as_ref()))?;
             return Ok(News::Lifted);
         };
         for kill in &lift.kills {
             let killed = GeneralJws::parse(&kill.jws, MAX_STATEMENT_BYTES)?;
-            coming.learn(killed, rules, kill.epoch, instant(kill.recorded_at.as_ref()))?;
+            let at = instant(kill.recorded_at.as_ref());
+            by_either(rules, &killed, |rules| coming.learn(killed.clone(), rules, kill.epoch, at))?;
         }
-        coming.learn_lift(jws, rules, at)?;
+        let of_lift = of_lift(&jws, rules, coming)?;
+        coming.learn_lift(jws, &of_lift, at)?;
         Ok(News::Nothing)
     }
 
@@ -146,6 +164,38 @@ impl Follower {
         (self.complete, self.chained) = (now, true);
         Ok(News::Complete)
     }
+}
+
+/// Takes in a kill by the newest version, or by the one that it names.
+fn by_either(
+    versions: &impl Versions,
+    jws: &GeneralJws,
+    mut take: impl FnMut(&Rules) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let refused = match take(versions.newest()) {
+        Ok(()) => return Ok(()),
+        Err(refused) => refused,
+    };
+    let named = Kill::parse(&jws.payload)?.charter;
+    match versions.named(&named) {
+        Some((_, rules)) if named != versions.newest().digest() => take(&rules),
+        _ => Err(refused),
+    }
+}
+
+/// The version that a lift names, if it ends no kill that names a later one.
+fn of_lift<'a>(
+    jws: &GeneralJws,
+    versions: &'a impl Versions,
+    kills: &Kills,
+) -> Result<Cow<'a, Rules>, Refusal> {
+    let lift = Lift::parse(&jws.payload)?;
+    let (place, rules) = versions.named(&lift.charter).ok_or(Refusal::CharterMismatch)?;
+    let is_later = |kill: &Kill| versions.named(&kill.charter).is_some_and(|(of_kill, _)| of_kill > place);
+    if lift.kills.iter().filter_map(|id| kills.get(id)).any(|recorded| is_later(&recorded.kill)) {
+        return Err(Refusal::CharterMismatch);
+    }
+    Ok(rules)
 }
 
 fn head(head: Option<&v1::KillHead>) -> Head {

@@ -224,8 +224,8 @@ mod tests {
             location: word(location),
             identifier: identifier.map(word),
         };
-        let whole =
-            detail(json!({"type": "database", "actions": ["read"], "locations": ["pg/prod/orders"]})).unwrap();
+        let whole = detail(json!({"type": "database", "actions": ["read"], "locations": ["pg/prod/orders"]}))
+            .unwrap();
         assert!(whole.covers(&need("read", "pg/prod/orders", None)));
         assert!(whole.covers(&need("read", "pg/prod/orders", Some("t_1"))));
         assert!(!whole.covers(&need("write", "pg/prod/orders", None)));
@@ -233,7 +233,10 @@ mod tests {
         let one = Detail { identifier: Some(word("t_1")), ..whole };
         assert!(one.covers(&need("read", "pg/prod/orders", Some("t_1"))));
         assert!(!one.covers(&need("read", "pg/prod/orders", Some("t_2"))));
-        assert!(!one.covers(&need("read", "pg/prod/orders", None)), "the whole is more than one of its objects");
+        assert!(
+            !one.covers(&need("read", "pg/prod/orders", None)),
+            "the whole is more than one of its objects"
+        );
         let other = Need { kind: word("queue"), ..need("read", "pg/prod/orders", Some("t_1")) };
         assert!(!one.covers(&other));
     }

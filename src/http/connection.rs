@@ -1,9 +1,9 @@
-//! Connections: how many, how long, how large.
+//! Connections: how many, how long, how large. A gate serves with the same limits.
 //!
-//! Invariants: never more than [`Settings::connections`] at once; a peer that sends slowly, sends nothing or reads
+//! Invariants: never more than [`Limits::connections`] at once; a peer that sends slowly, sends nothing or reads
 //! nothing is cut after a bounded time; a fault of one connection ends only that one.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,28 +12,77 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 
-use super::Settings;
-
-/// Head of a request, bytes. Twice what proxies add to a plain GET.
-const MAX_HEAD: usize = 16 * 1024;
-/// Header fields of a request.
-const MAX_FIELDS: usize = 64;
 /// Pause after a failed accept: it fails for want of file descriptors, which takes a moment to pass.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until `stop`, then gives connections [`Settings::drain`] to finish.
-pub(super) async fn accept(
-    listener: TcpListener,
-    router: Router,
-    settings: &Settings,
+/// What a peer may hold at most.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Connections at once; more wait in the listener's backlog.
+    pub(crate) connections: usize,
+    /// How long a peer may take to send the head of a request, the pause before it included.
+    pub(crate) head: Duration,
+    /// How long a connection lives, however busy.
+    pub(crate) life: Duration,
+    /// How long requests in progress may take to finish once the server stops.
+    pub(crate) drain: Duration,
+    /// Head of a request, bytes.
+    pub(crate) head_bytes: usize,
+    /// Header fields of a request.
+    pub(crate) fields: usize,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// From the network.
+    Tcp(TcpListener),
+    /// From processes of this machine that may open the socket.
+    Unix(UnixListener),
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A host.
+    Ip(IpAddr),
+    /// A process of this machine.
+    Unix,
+}
+
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // Answers are small and whole: nothing is gained by waiting for more.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Peer::Ip(from.ip().to_canonical())))
+            }
+            Self::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Unix)),
+        }
+    }
+}
+
+/// Accepts until `stop`, then gives connections [`Limits::drain`] to finish. `router` makes what serves a peer; a peer that
+/// nothing serves takes no place.
+pub(crate) async fn accept(
+    listener: Listener,
+    router: impl Fn(Peer) -> Option<Router>,
+    limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(settings.connections));
+    let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -48,10 +97,11 @@ pub(super) async fn accept(
         };
         let Ok(place) = place else { break };
         match accepted {
-            Ok((stream, _)) => {
-                let (router, settings, stop) = (router.clone(), settings.clone(), stop.clone());
+            Ok((stream, peer)) => {
+                let Some(router) = router(peer) else { continue };
+                let (limits, stop) = (limits.clone(), stop.clone());
                 connections.spawn(async move {
-                    converse(stream, router, &settings, stop).await;
+                    converse(stream, router, &limits, stop).await;
                     drop(place);
                 });
             }
@@ -64,33 +114,31 @@ pub(super) async fn accept(
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(settings.drain, drained).await.is_err() {
+    if tokio::time::timeout(limits.drain, drained).await.is_err() {
         connections.shutdown().await;
     }
 }
 
 /// Serves one connection to its end.
-async fn converse(stream: TcpStream, router: Router, settings: &Settings, mut stop: watch::Receiver<bool>) {
-    // Answers are small and whole: nothing is gained by waiting for more.
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: Box<dyn Stream>, router: Router, limits: &Limits, mut stop: watch::Receiver<bool>) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.head)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_FIELDS);
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes)
+        .max_headers(limits.fields);
     let mut connection =
         pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = stopped(&mut stop) => None,
-        () = tokio::time::sleep(settings.life) => None,
+        () = tokio::time::sleep(limits.life) => None,
     };
     let ended = if let Some(ended) = ended {
         ended
     } else {
         connection.as_mut().graceful_shutdown();
-        tokio::time::timeout(settings.drain, connection).await.unwrap_or(Ok(()))
+        tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()))
     };
     if let Err(error) = ended {
         // Peers come and go; what they sent is not repeated.

@@ -5,7 +5,7 @@
 //! reaches the signing path, so that verifiers which refetch or ask cannot slow down an issuance beyond the processor they
 //! take. What a peer may hold is bounded (`connection`), and how often it may ask (`desk`).
 
-mod connection;
+pub(crate) mod connection;
 mod desk;
 mod discovery;
 mod form;
@@ -72,6 +72,18 @@ impl Default for Settings {
     }
 }
 
+/// Head of a request, bytes. Twice what proxies add to a plain GET.
+const MAX_HEAD: usize = 16 * 1024;
+/// Header fields of a request.
+const MAX_FIELDS: usize = 64;
+
+impl Settings {
+    const fn limits(&self) -> connection::Limits {
+        let Self { connections, head, life, drain, .. } = *self;
+        connection::Limits { connections, head, life, drain, head_bytes: MAX_HEAD, fields: MAX_FIELDS }
+    }
+}
+
 /// What the handlers share.
 #[derive(Debug)]
 struct Shared {
@@ -129,8 +141,9 @@ pub async fn serve_with(
         stop.send_replace(true);
         std::future::pending::<()>().await;
     };
+    let (listener, limits) = (connection::Listener::Tcp(listener), settings.limits());
     tokio::select! {
-        () = connection::accept(listener, router, &settings, stop.subscribe()) => {}
+        () = connection::accept(listener, |_| Some(router.clone()), &limits, stop.subscribe()) => {}
         // These never end by themselves.
         () = monitor => {}
         () = shared.desk.keep(&shared.engine) => {}

@@ -6,7 +6,7 @@ use breakglass::{
     client::kills::{Follower, News},
     domain::{
         State,
-        charter::Rules,
+        charter::Charter,
         kill::{Head, Kills, Lifted, Recorded, Step, Target},
         time::Timestamp,
     },
@@ -79,7 +79,7 @@ fn snapshot(kills: &Kills) -> Vec<v1::WatchKillsResponse> {
 fn follow(
     follower: &mut Follower,
     messages: &[v1::WatchKillsResponse],
-    rules: &Rules,
+    rules: &Charter,
 ) -> Result<bool, &'static str> {
     let mut last = News::Nothing;
     for message in messages {
@@ -216,7 +216,7 @@ fn lie() -> impl Strategy<Value = Lie> {
     ]
 }
 
-fn replaced(message: &v1::WatchKillsResponse, how: u8, rules: &Rules) -> v1::WatchKillsResponse {
+fn replaced(message: &v1::WatchKillsResponse, how: u8, rules: &Charter) -> v1::WatchKillsResponse {
     let mut message = message.clone();
     match message.event.as_mut().unwrap() {
         Event::Kill(kill) => match how {

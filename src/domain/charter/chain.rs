@@ -3,7 +3,7 @@
 //! Invariant: a [`Follower`] holds the newest version it was ever shown, and knows no other way to get another than a
 //! successor of it. What it has to remember between runs is [`Memory`].
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,27 @@ fn follow(
         notice(&newest)?;
     }
     Ok(newest)
+}
+
+/// The versions of a chain as far as they are held. Statements outlive the offices of those who signed them: what a custodian
+/// killed before he left stays killed, and a verifier that is installed later has to see that.
+pub trait Versions {
+    /// The newest.
+    fn newest(&self) -> &Rules;
+    /// A version by its digest, with its place in the chain: a later one has a higher place.
+    fn named(&self, digest: &Digest) -> Option<(usize, Cow<'_, Rules>)>;
+}
+
+/// The newest version and those before it under which something may still live.
+impl Versions for Charter {
+    fn newest(&self) -> &Rules {
+        self
+    }
+
+    fn named(&self, digest: &Digest) -> Option<(usize, Cow<'_, Rules>)> {
+        let rules: &Rules = self.version_named(digest)?;
+        Some((usize::try_from(rules.document().version).ok()?, Cow::Borrowed(rules)))
+    }
 }
 
 impl Charter {

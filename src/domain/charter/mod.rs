@@ -26,7 +26,7 @@ mod succession;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-pub use chain::{Follower, Memory, Seen, verify_chain};
+pub use chain::{Follower, Memory, Seen, Versions, verify_chain};
 pub(crate) use check::MAX_TOKEN_BYTES;
 pub use difference::{Change, difference};
 pub use document::{

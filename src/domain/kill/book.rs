@@ -211,7 +211,7 @@ impl Kills {
     /// The widest target by which this is stopped.
     #[must_use]
     pub fn stopped_by(&self, subject: &Subject<'_>, at: i64) -> Option<Target> {
-        if self.is_empty() {
+        if self.index.is_empty() {
             return None;
         }
         subject.targets().find(|target| self.stops(target, at))

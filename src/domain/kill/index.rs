@@ -23,6 +23,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Whether nothing is stopped. A kill that no log has yet stops something though the epoch is still 0.
+    pub(super) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.floors.is_empty()
+    }
+
     pub(super) fn of(standing: &BTreeMap<KillId, Arc<Recorded>>, lifts: &[Lifted]) -> Self {
         let mut index = Self::default();
         for recorded in standing.values() {

@@ -5,7 +5,7 @@
 
 use super::{Head, KillRefusal, Kills, Lifted, Recorded, SignedKill, SignedLift, UNKNOWN_FOR};
 use crate::{
-    domain::{charter::Rules, refusal::Refusal, time::Timestamp},
+    domain::{charter::Rules, id::KillId, refusal::Refusal, time::Timestamp},
     jose::{GeneralJws, Typ},
 };
 
@@ -136,6 +136,15 @@ impl Kills {
         }
         self.dead.extend(&earlier.dead);
         Ok(())
+    }
+
+    /// Leaves these out: another view has them now, recorded or lifted.
+    pub fn leave_out(&mut self, ids: &[KillId]) {
+        for id in ids {
+            if let Some(recorded) = self.standing.remove(id) {
+                self.index.leave(&recorded);
+            }
+        }
     }
 
     fn broken(&self, told: Head) -> Refusal {

@@ -1,0 +1,127 @@
+//! `breakglass-gate`: the enforcement point beside an application.
+//!
+//! ```text
+//! proxy ──"may this pass?"──▶ serve ──▶ Gate::ask ──▶ decide (pure) ──▶ 200 with who and why, or 401/403 with the reason
+//!                                          │              ▲
+//!                                          ▼              │ charter, kills, how fresh they are
+//!                                        Uses           view ◀── every configured daemon, each statement verified
+//! ```
+//!
+//! Invariants:
+//! - A gate believes no daemon: charters and kills count by their signatures, from the genesis that its own file pins. A daemon
+//!   can make it refuse, by saying nothing, and cannot make it accept.
+//! - Every answer to every proxy, whatever the protocol, goes through [`Gate::ask`] or [`Gate::ask_for`]: there a use is noted,
+//!   and there alone ([`Gate::settle`]).
+//! - Whatever a stranger can send is bounded in size, time and memory, and counted.
+
+mod certificate;
+pub mod clock;
+mod command;
+pub mod config;
+pub mod decide;
+mod files;
+mod keep;
+pub mod map;
+mod metrics;
+mod serve;
+pub mod view;
+
+use std::sync::Arc;
+
+pub use command::main;
+pub use keep::KeepError;
+
+use clock::Moment;
+use config::GateConfig;
+use decide::{Memory, Pass, Possession, Refusal, Request, Scheme, Settings};
+use keep::Keep;
+use metrics::Metrics;
+use view::View;
+
+use crate::domain::{detail::Need, strict::Accepted};
+
+/// A gate: what it was told, what it knows, what it remembers, what it counts.
+pub struct Gate {
+    config: GateConfig,
+    settings: Settings,
+    keep: Keep,
+    view: View,
+    memory: Memory,
+    metrics: Metrics,
+}
+
+impl Gate {
+    /// Reads and verifies what was kept; refuses everything until a daemon is heard ([`Gate::follow`]).
+    pub fn open(config: GateConfig) -> Result<Self, KeepError> {
+        let started = Moment::now();
+        let keep = Keep::open(&config, started.seconds())?;
+        let view = View::new(keep.charter(), config.daemons.len());
+        let settings = Settings::new(&config, started);
+        Ok(Self { settings, keep, view, memory: Memory::default(), metrics: Metrics::default(), config })
+    }
+
+    /// What is known of charter and kills.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Listens to every configured daemon, for ever.
+    pub async fn follow(self: Arc<Self>) {
+        let mut lines = tokio::task::JoinSet::new();
+        for (daemon, address) in self.config.daemons.iter().enumerate() {
+            lines.spawn(view::follow(Arc::clone(&self), daemon, address.clone()));
+        }
+        // None of them ends.
+        while lines.join_next().await.is_some() {}
+    }
+
+    /// Decides an HTTP request.
+    pub fn ask(&self, request: &Request<'_>) -> Result<Pass, Refusal> {
+        let now = Moment::now();
+        self.settle(decide::decide(&self.settings, request, &self.view.known(), &self.memory, now), now)
+    }
+
+    /// Decides about a token that was shown in another way than by HTTP, such as to a tunnel.
+    pub fn ask_for(
+        &self,
+        token: &str,
+        scheme: Option<Scheme>,
+        possession: &Possession<'_>,
+        need: Need,
+    ) -> Result<Pass, Refusal> {
+        let (now, known) = (Moment::now(), self.view.known());
+        let judged =
+            decide::judge(&self.settings, token, scheme, possession, need, &known, &self.memory, now);
+        self.settle(judged, now)
+    }
+
+    /// Whether the view can be relied on now.
+    pub fn is_fresh(&self) -> Result<(), Refusal> {
+        decide::fresh(&self.settings, &self.view.known(), Moment::now())
+    }
+
+    /// Whether what passed may stay open. To be asked whenever [`View::changes`] does, at the token's `exp`, and while the view
+    /// grows stale; it is no new use.
+    pub fn still_stands(&self, token: &Accepted) -> Result<(), Refusal> {
+        decide::still_stands(&self.settings, token, &self.view.known(), &self.memory, Moment::now())
+    }
+
+    /// Counts an answer, and notes the use.
+    ///
+    /// The one place for `Uses::note(&pass, now)`: what is accepted by whatever protocol comes by here before it is answered, so
+    /// that a use which cannot be noted can still be refused.
+    fn settle(&self, decided: Result<Pass, Refusal>, _now: Moment) -> Result<Pass, Refusal> {
+        match &decided {
+            Ok(_) => self.metrics.accepted(),
+            Err(refusal) => self.metrics.refused(refusal.reason()),
+        }
+        decided
+    }
+
+    /// Counts and hands back a refusal that was made before there was anything to decide.
+    fn refused(&self, refusal: Refusal) -> Refusal {
+        self.metrics.refused(refusal.reason());
+        refusal
+    }
+}
