@@ -30,6 +30,9 @@ pub struct DaemonConfig {
     /// Where standby issuing keys are, which sign when the device of the others fails.
     #[serde(default)]
     pub standby: Option<DeviceConfig>,
+    /// Where operational keys are, which sign what is said about tokens: on a device of their own.
+    #[serde(default)]
+    pub operational: Option<DeviceConfig>,
     /// Where the log key is.
     pub log_key: LogKeyConfig,
     /// Entries between snapshots.
@@ -207,7 +210,8 @@ impl DaemonConfig {
         join(&mut self.data_dir);
         join(&mut self.grpc.key);
         join(&mut self.grpc.certificate);
-        for device in [Some(&mut self.hsm), self.standby.as_mut()].into_iter().flatten() {
+        let devices = [Some(&mut self.hsm), self.standby.as_mut(), self.operational.as_mut()];
+        for device in devices.into_iter().flatten() {
             match device {
                 DeviceConfig::Pkcs11(config) => join(&mut config.pin_file),
                 DeviceConfig::Yubikey { pin_file, .. } => join(pin_file),
@@ -221,23 +225,23 @@ impl DaemonConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        let issuing = [Some(&self.hsm), self.standby.as_ref()].into_iter().flatten();
-        let tokens = issuing.filter_map(|device| match device {
-            DeviceConfig::Pkcs11(config) => Some(config),
-            DeviceConfig::Yubikey { .. } => None,
-        });
-        let mut tokens: Vec<&Pkcs11Config> = tokens.collect();
-        if let LogKeyConfig::Pkcs11(log) = &self.log_key
-            && tokens.iter().any(|token| token.is_token_of(log))
-        {
-            return Err("the log key needs an hsm_token of its own: give [log_key] another token than [hsm] and [standby]".into());
+        let named = [("[hsm]", Some(&self.hsm)), ("[standby]", self.standby.as_ref())];
+        let named = named.into_iter().chain([("[operational]", self.operational.as_ref())]);
+        let mut tokens: Vec<(&str, &Pkcs11Config)> = named
+            .filter_map(|(name, device)| match device? {
+                DeviceConfig::Pkcs11(config) => Some((name, config)),
+                DeviceConfig::Yubikey { .. } => None,
+            })
+            .collect();
+        if let LogKeyConfig::Pkcs11(log) = &self.log_key {
+            tokens.push(("[log_key]", log));
         }
-        if let (Some(one), Some(other)) = (tokens.pop(), tokens.pop())
-            && one.is_token_of(other)
-        {
-            return Err(
-                "a standby needs an hsm_token of its own: give [standby] another token than [hsm]".into()
-            );
+        while let Some((name, token)) = tokens.pop() {
+            if let Some((other, _)) = tokens.iter().find(|(_, other)| other.is_token_of(token)) {
+                return Err(format!(
+                    "each has an hsm_token of its own: give {name} another token than {other}"
+                ));
+            }
         }
         if self.snapshot_every == 0 {
             return Err("snapshot_every must be at least 1".into());

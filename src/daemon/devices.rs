@@ -15,6 +15,9 @@ use crate::{
     jose::Ed25519PublicKey,
 };
 
+/// One of two, of which the other one signs.
+const PAIR: &str = "one of the two issuing devices";
+
 /// Opens the `hsm_token` and proves its PIN.
 pub(super) fn token(config: &Pkcs11Config) -> anyhow::Result<Arc<Pkcs11Token>> {
     open(config).with_context(|| format!("the hsm_token {} cannot be opened", config.token))
@@ -30,24 +33,38 @@ fn open(config: &Pkcs11Config) -> Result<Arc<Pkcs11Token>, HsmError> {
 
 /// Opens the devices that answer: of two issuing devices one may be away, and is opened when it comes back.
 pub(super) fn keys_at_hand(config: &DaemonConfig) -> anyhow::Result<Keys> {
-    let Some(standby) = &config.standby else { return keys(config) };
+    let operational = config.operational.as_ref().map(|device| at_hand(device, "operational")).transpose()?;
+    let Some(standby) = &config.standby else {
+        let issuing = issuing_device(&config.hsm)?;
+        return Ok(Keys { issuing, log: log_signer(&config.log_key)?, operational });
+    };
     let (active, standby) = match (issuing_device(&config.hsm), issuing_device(standby)) {
         (Ok(active), Ok(standby)) => (active, standby),
-        (Err(error), Ok(standby)) => (late(&config.hsm, error)?, standby),
-        (Ok(active), Err(error)) => (active, late(standby, error)?),
+        (Err(error), Ok(standby)) => (late(&config.hsm, error, PAIR)?, standby),
+        (Ok(active), Err(error)) => (active, late(standby, error, PAIR)?),
         (Err(error), Err(_)) => return Err(error),
     };
-    Ok(Keys { issuing: Arc::new(DevicePair::new(active, standby)), log: log_signer(&config.log_key)? })
+    let issuing = Arc::new(DevicePair::new(active, standby));
+    Ok(Keys { issuing, log: log_signer(&config.log_key)?, operational })
+}
+
+/// The device now, or later if it is away: what it signs is needed by others, not for an issuance.
+fn at_hand(config: &DeviceConfig, what: &'static str) -> anyhow::Result<Arc<dyn SigningDevice>> {
+    issuing_device(config).or_else(|error| late(config, error, what))
 }
 
 /// The device for later, if what keeps it away may pass.
-fn late(config: &DeviceConfig, error: anyhow::Error) -> anyhow::Result<Arc<dyn SigningDevice>> {
+fn late(
+    config: &DeviceConfig,
+    error: anyhow::Error,
+    what: &'static str,
+) -> anyhow::Result<Arc<dyn SigningDevice>> {
     let DeviceConfig::Pkcs11(config) = config else { return Err(error) };
     if !error.downcast_ref::<HsmError>().is_some_and(LateDevice::may_pass) {
         return Err(error);
     }
     let error: &(dyn std::error::Error + 'static) = error.as_ref();
-    tracing::error!(name: "hsm.away", device = config.token, error, "ALARM: one of the two issuing devices is away; the other one signs");
+    tracing::error!(name: "hsm.away", device = config.token, what, error, "ALARM: a signing device is away; it is used as soon as it is back");
     let location = config.module.display().to_string();
     let (name, config) = (config.token.clone(), config.clone());
     Ok(Arc::new(LateDevice::new(&name, &location, move || Ok(open(&config)?))))
@@ -60,7 +77,8 @@ pub(super) fn keys(config: &DaemonConfig) -> anyhow::Result<Keys> {
         Some(standby) => Arc::new(DevicePair::new(active, issuing_device(standby)?)),
         None => active,
     };
-    Ok(Keys { issuing, log: log_signer(&config.log_key)? })
+    let operational = config.operational.as_ref().map(issuing_device).transpose()?;
+    Ok(Keys { issuing, log: log_signer(&config.log_key)?, operational })
 }
 
 pub(super) fn issuing_device(config: &DeviceConfig) -> anyhow::Result<Arc<dyn SigningDevice>> {

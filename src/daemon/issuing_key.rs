@@ -26,6 +26,10 @@ pub(super) struct IssuingKey {
     /// Make it on the standby's `hsm_token`: listed as active after the others, it signs when their device fails.
     #[arg(long)]
     standby: bool,
+    /// Make an operational key (ES256) instead, on the device of [operational]: it signs status lists and security events,
+    /// and no token.
+    #[arg(long, conflicts_with_all = ["standby", "alg"])]
+    operational: bool,
     /// File to write the public key to (JWK).
     #[arg(long)]
     public: PathBuf,
@@ -33,10 +37,10 @@ pub(super) struct IssuingKey {
 
 impl IssuingKey {
     pub(super) fn run(&self, config: &DaemonConfig) -> anyhow::Result<()> {
-        let device = if self.standby {
-            config.standby.as_ref().context("the configuration has no [standby]")?
-        } else {
-            &config.hsm
+        let device = match (self.standby, self.operational) {
+            (true, _) => config.standby.as_ref().context("the configuration has no [standby]")?,
+            (_, true) => config.operational.as_ref().context("the configuration has no [operational]")?,
+            _ => &config.hsm,
         };
         let DeviceConfig::Pkcs11(device) = device else {
             bail!("a YubiKey holds one issuing key: plug in another, and configure that as the device");
@@ -53,8 +57,9 @@ impl IssuingKey {
         };
         std::fs::write(&self.public, serde_json::to_vec_pretty(&key)?)
             .with_context(|| format!("{} cannot be written", self.public.display()))?;
+        let what = if self.operational { "operational" } else { "issuing" };
         process::print_line(&format!(
-            "issuing key {} ({}) is ready; its public half is in {}",
+            "{what} key {} ({}) is ready; its public half is in {}",
             key.thumbprint(),
             key.alg(),
             self.public.display()

@@ -48,18 +48,24 @@ impl Setup {
         fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("{} cannot be created", config.data_dir.display()))?;
         let _alone = alone(config)?;
-        let issuing = self.issuing_key(&config.hsm)?;
+        let issuing = self.key_on(&config.hsm, self.alg, "issuing")?;
         if let Some(DeviceConfig::Pkcs11(standby)) = &config.standby {
             // Its keys are made by `issuing-key --standby`.
             self.token(standby)?;
         }
+        let operational = config.operational.as_ref();
+        let operational =
+            operational.map(|device| self.key_on(device, TokenAlg::Es256, "operational")).transpose()?;
         let log = self.log_key(&config.log_key)?;
         let identity = tls_identity(config)?;
-        let public = json!({
+        let mut public = json!({
             "issuing_key": issuing,
             "log_key": {"origin": self.origin, "key": log},
             "daemon": {"id": config.id, "spki": identity.spki()},
         });
+        if let (Some(key), Some(members)) = (operational, public.as_object_mut()) {
+            members.insert("operational_key".to_owned(), serde_json::to_value(key)?);
+        }
         fs::write(&self.public, serde_json::to_vec_pretty(&public)?)
             .with_context(|| format!("{} cannot be written", self.public.display()))?;
         process::print_line(&format!("keys are ready; their public halves are in {}", self.public.display()));
@@ -89,21 +95,23 @@ impl Setup {
         devices::token(config)
     }
 
-    fn issuing_key(&self, config: &DeviceConfig) -> anyhow::Result<IssuingPublicKey> {
+    /// The one key on the device, made if there is none.
+    fn key_on(&self, config: &DeviceConfig, alg: TokenAlg, what: &str) -> anyhow::Result<IssuingPublicKey> {
         let config = match config {
             DeviceConfig::Pkcs11(config) => config,
             DeviceConfig::Yubikey { serial, pin_file } => {
-                anyhow::ensure!(self.alg == TokenAlg::Es256, "a YubiKey signs tokens with ES256 only");
+                anyhow::ensure!(alg == TokenAlg::Es256, "a YubiKey signs tokens with ES256 only");
                 return Ok(self.yubikey_key(*serial, pin_file)?.into());
             }
         };
         let token = self.token(config)?;
         if let keys @ [_, ..] = token.public_keys()?.as_slice() {
-            let key = only(keys.to_vec(), "issuing")?;
-            let other = "the issuing key on the device is of another algorithm; run setup with its --alg";
-            return IssuingPublicKey::new(key, self.alg).context(other);
+            let key = only(keys.to_vec(), what)?;
+            let other =
+                format!("the {what} key on the device is of another algorithm; run setup with its --alg");
+            return IssuingPublicKey::new(key, alg).context(other);
         }
-        Ok(token.generate_issuing(self.alg, &KeyName::new("issuing-1")?, &mut rng())?.public_key)
+        Ok(token.generate_issuing(alg, &KeyName::new(&format!("{what}-1"))?, &mut rng())?.public_key)
     }
 
     /// The key in slot 9a; made there if the slot is empty. Its PIN is set beforehand, with ykman.

@@ -1,6 +1,7 @@
-//! The claims of a token: a function of grant, charter, approvals, `iat` and log position, and of nothing else.
+//! The claims of a token: a function of grant, charter, approvals, `iat`, log position and place in the status list, and of
+//! nothing else.
 //!
-//! Invariant: whoever has these five computes the same bytes, so a verifier needs to believe none of the claims.
+//! Invariant: whoever has these six computes the same bytes, so a verifier needs to believe none of the claims.
 //! Specs: RFC 9068 (profile), 9396 (details), 8693 (`act`), 8176 (`amr`), 7800 (`cnf`), 8417 (`txn`).
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::{
     detail::{self, Detail},
     grant::{Confirmation, Grant},
     id::{Audience, Incident, Issuer, PrincipalId, ProfileId, RequestId},
+    status::{self, Place, Status},
 };
 use crate::{
     jose::{Digest, GeneralJws, JoseError, json},
@@ -56,6 +58,9 @@ pub struct Claims {
     pub sid: RequestId,
     /// The transaction: the incident.
     pub txn: Incident,
+    /// Where the status list has it, under profiles that ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
     /// What only Breakglass knows.
     pub breakglass: Private,
 }
@@ -97,7 +102,7 @@ pub struct LogPosition {
 }
 
 impl Claims {
-    /// The claims that follow.
+    /// The claims that follow. `status` is the token's place in the status list; without meaning where the profile has none.
     #[must_use]
     pub fn new(
         grant: &Grant,
@@ -105,6 +110,7 @@ impl Claims {
         approvals: GeneralJws,
         iat: i64,
         log: LogPosition,
+        status: Option<u32>,
     ) -> Self {
         let jti = Grant::id_of(&approvals.payload);
         let acts = grant.sub != grant.client_id;
@@ -129,6 +135,9 @@ impl Claims {
             cnf: grant.cnf,
             sid: jti,
             txn: grant.incident.clone(),
+            status: status
+                .zip(permit.lists)
+                .map(|(idx, issuer)| Status { status_list: Place { idx, uri: status::uri(issuer) } }),
             breakglass: Private {
                 profile: grant.profile.clone(),
                 incident: grant.incident.clone(),
@@ -183,6 +192,7 @@ pub fn largest_token(
     // The longest numbers there can be; the rest of the claims is known already.
     let log = LogPosition { origin: origin.clone(), index: (1 << 53) - 1 };
     let latest = grant.expires_at.max(grant.requested_at);
-    let claims = Claims::new(grant, permit, request.clone(), latest, log).to_bytes()?;
+    let last = Some(status::CAPACITY - 1);
+    let claims = Claims::new(grant, permit, request.clone(), latest, log, last).to_bytes()?;
     Ok(token_bytes(claims.len(), approvals, permit.profile.stations, signature))
 }

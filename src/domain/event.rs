@@ -253,10 +253,13 @@ pub enum Event {
         exp: i64,
         /// The issuing key.
         kid: Digest,
-        /// Digest of the claims' bytes; they follow from charter, grant, approvals, `iat` and this entry's index.
+        /// Digest of the claims' bytes; they follow from charter, grant, approvals, `iat`, `status` and this entry's index.
         claims: Digest,
         /// The process that works on it.
         instance: InstanceId,
+        /// Its place in the status list, under profiles that ask for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u32>,
     },
     /// Another issuing key signs for an authorized request, because the device of the first one fails. Nothing else of the
     /// authorization changes.

@@ -118,7 +118,7 @@ impl State {
             Event::RequestDenied { request_id } => self.close(request_id, Outcome::Denied, at),
             Event::RequestWithdrawn { withdrawal } => self.close(&about(withdrawal)?, Outcome::Withdrawn, at),
             Event::RequestLapsed { request_id } => self.close(request_id, Outcome::Lapsed, at),
-            Event::IssuanceAuthorized { request_id, approvals, iat, exp, kid, claims, instance } => {
+            Event::IssuanceAuthorized { request_id, approvals, iat, exp, kid, claims, instance, status } => {
                 let authorization = Authorization {
                     approvals: self.chosen(request_id, approvals)?,
                     iat: *iat,
@@ -128,8 +128,13 @@ impl State {
                     index,
                     instance: instance.clone(),
                     since: at,
+                    status: *status,
                 };
                 self.fits(request_id, &authorization)?;
+                if let Some(idx) = status {
+                    let taken = self.places.take(*idx, *request_id, *exp);
+                    taken.ok_or("its place in the status list is another token's")?;
+                }
                 self.step(request_id, |request| request.authorized(authorization))
             }
             Event::IssuanceMoved { request_id, kid } => self.step(request_id, |request| request.moved(*kid)),
@@ -336,6 +341,7 @@ impl State {
         if self.kills.has_forgettable(now) {
             Arc::make_mut(&mut self.kills).forget(now);
         }
+        self.places.forget(now);
         while self.index.warm.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, sub, profile)) = self.index.warm.pop_first() {
                 self.cooldowns.remove(&(sub, profile));

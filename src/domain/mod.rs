@@ -33,6 +33,7 @@ pub mod request;
 pub mod review;
 pub mod state;
 pub mod statement;
+pub mod status;
 pub mod strict;
 pub mod time;
 pub mod transcript;

@@ -84,7 +84,7 @@ fn authorized(
     let log = charter.document().log_keys.first().ok_or("LOG_UNKNOWN")?;
     let position = LogPosition { origin: log.origin.clone(), index: authorization.index };
     let approvals = request.with_signatures(&authorization.approvals);
-    let claims = Claims::new(grant, &permit, approvals, authorization.iat, position);
+    let claims = Claims::new(grant, &permit, approvals, authorization.iat, position, authorization.status);
     let payload = claims.to_bytes().map_err(|error| error.reason())?;
     strict::judge(charter, &claims, &payload).map_err(|rejection| rejection.reason())?;
     if Digest::of(&payload) != authorization.claims || claims.exp != authorization.exp {

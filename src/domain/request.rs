@@ -102,6 +102,9 @@ pub struct Authorization {
     pub instance: InstanceId,
     /// Since when.
     pub since: Timestamp,
+    /// The token's place in the status list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
 }
 
 /// How a request ended.

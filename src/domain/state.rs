@@ -23,6 +23,7 @@ use super::{
     proposal::Proposal,
     request::{Closed, Request},
     review::OpenReviews,
+    status::Places,
     time::Timestamp,
 };
 use crate::jose::{Digest, JoseError, json};
@@ -64,6 +65,8 @@ pub struct State {
     pub(super) probes: BTreeMap<(Digest, PrincipalId), Probes>,
     /// The new chains that are announced in place of this one, and the one that has replaced it.
     pub(super) replacement: Replacement,
+    /// Places in the status list.
+    pub(super) places: Places,
     /// Follows from the requests, closed ones and cooldowns.
     pub(super) index: Index,
 }
@@ -104,6 +107,8 @@ struct Stored {
     gates: Gates,
     #[serde(default, skip_serializing_if = "Replacement::is_none")]
     replacement: Replacement,
+    #[serde(default, skip_serializing_if = "Places::is_empty")]
+    places: Places,
 }
 
 impl From<State> for Stored {
@@ -131,6 +136,7 @@ impl From<State> for Stored {
             kills: state.kills,
             gates: state.gates,
             replacement: state.replacement,
+            places: state.places,
         }
     }
 }
@@ -173,6 +179,7 @@ impl TryFrom<Stored> for State {
             kills: stored.kills,
             gates: stored.gates,
             replacement: stored.replacement,
+            places: stored.places,
         })
     }
 }
@@ -235,6 +242,12 @@ impl State {
     #[must_use]
     pub fn sightings(&self) -> &Sightings {
         &self.sightings
+    }
+
+    /// Places of tokens in the status list.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// What has been killed.

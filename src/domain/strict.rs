@@ -18,6 +18,7 @@ use super::{
     grant::{Grant, GrantError},
     id::{Audience, PersonId, RequestId},
     kill::{Kills, Subject, Target, killed_reason},
+    status::CAPACITY,
     time::SKEW,
 };
 use crate::jose::{CompactJwt, Digest, GeneralJws, JoseError, Signature, Typ, json};
@@ -305,7 +306,13 @@ pub(super) fn judge(
     if !charter.document().log_keys.iter().any(|log| log.origin == private.log.origin) {
         return Err(Rejection::Claims);
     }
-    let expected = Claims::new(&grant, &permit, private.approvals.clone(), claims.iat, private.log.clone());
+    // The place is the log's choice, like `iat`; that there is one, and in which list, is the charter's.
+    let place = claims.status.as_ref().map(|status| status.status_list.idx);
+    if permit.lists.is_some() != place.is_some_and(|idx| idx < CAPACITY) {
+        return Err(Rejection::Claims);
+    }
+    let (approvals, log) = (private.approvals.clone(), private.log.clone());
+    let expected = Claims::new(&grant, &permit, approvals, claims.iat, log, place);
     if expected.to_bytes().map_err(Rejection::Malformed)? != payload {
         return Err(Rejection::Claims);
     }

@@ -47,6 +47,14 @@ pub enum EngineError {
     /// The HSM failed.
     #[error("the signing device failed")]
     Hsm(#[from] HsmError),
+    /// Nobody could sign what is said about tokens.
+    #[error(
+        "no device of this daemon has an operational key of the charter; check [operational] in the configuration"
+    )]
+    NoOperationalKey,
+    /// The device made something else of it.
+    #[error("the operational device made a signature that does not verify with the charter's key")]
+    OperationalSignature,
     /// A device has not answered at all.
     #[error("a signing device has not answered for half a minute; its module may hang: look at the HSM")]
     DeviceSilent,
@@ -79,6 +87,8 @@ impl EngineError {
             Self::Clock(_) => "CLOCK_REFUSED",
             Self::Randomness(_) => "NO_RANDOMNESS",
             Self::Hsm(error) => error.reason(),
+            Self::NoOperationalKey => "OPERATIONAL_KEY_UNKNOWN",
+            Self::OperationalSignature => "OPERATIONAL_SIGNATURE_INVALID",
             Self::DeviceSilent => "HSM_SILENT",
             Self::NotYet { .. } => "NOT_ISSUED_YET",
             Self::Start(_) => "START_REFUSED",

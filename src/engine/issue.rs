@@ -258,7 +258,8 @@ fn work(engine: &Engine, id: &RequestId, authorization: &Authorization) -> Resul
         let permit = charter.permits(grant).map_err(crate::domain::Refusal::from)?;
         let position = LogPosition { origin: log.origin.clone(), index: authorization.index };
         let approvals = request.with_signatures(&authorization.approvals);
-        let claims = Claims::new(grant, &permit, approvals, authorization.iat, position);
+        let (iat, status) = (authorization.iat, authorization.status);
+        let claims = Claims::new(grant, &permit, approvals, iat, position, status);
         let claims = claims.to_bytes().map_err(crate::domain::Refusal::from)?;
         if Digest::of(&claims) != authorization.claims {
             engine.shared.latch.close("the claims of an authorized request differ from those in the log");

@@ -22,6 +22,7 @@ mod introspect;
 mod issue;
 mod kills;
 mod latch;
+mod operational;
 mod patient;
 mod probes;
 mod queue;
@@ -31,6 +32,7 @@ mod requests;
 mod setback;
 mod snapshot;
 mod start;
+mod status_list;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -49,6 +51,7 @@ pub use latch::Latch;
 pub use probes::{Asked, CanaryKey};
 pub use setback::Setback;
 pub use start::{Options, Running};
+pub use status_list::{StatusList, TTL as STATUS_LIST_TTL};
 
 use crate::{
     domain::{
@@ -73,6 +76,8 @@ pub struct Keys {
     pub issuing: Arc<dyn SigningDevice>,
     /// The key of the log.
     pub log: Arc<dyn LogSigner>,
+    /// Operational keys, which sign what is said about tokens; without a device for them nothing is.
+    pub operational: Option<Arc<dyn SigningDevice>>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -143,6 +148,10 @@ struct Shared {
     /// Woken by each new charter.
     adopted: tokio::sync::Notify,
     setbacks: setback::Setbacks,
+    /// Counts tokens that ended before their time, besides those that were killed, and new charters, which may end some.
+    ended: watch::Sender<u64>,
+    operational: operational::Operational,
+    status_list: watch::Sender<Option<Arc<StatusList>>>,
     undestroyed: destroy::Undestroyed,
     /// Absent where no canaries are made.
     prober: Option<probes::Prober>,

@@ -192,6 +192,9 @@ impl Queue {
             if matches!(entry.event, Event::CanaryIssued { .. }) {
                 self.engine.shared.probing.notify_one();
             }
+            if matches!(entry.event, Event::TokenRevoked { .. } | Event::CharterAdopted { .. }) {
+                self.engine.shared.ended.send_modify(|count| *count += 1);
+            }
             if matches!(entry.event, Event::KillRecorded { .. } | Event::LiftRecorded { .. }) {
                 self.engine.shared.killed.send_modify(|count| *count += 1);
             }

@@ -84,6 +84,7 @@ pub struct Running {
     canaries: Vec<JoinHandle<()>>,
     destroyer: JoinHandle<()>,
     gates: JoinHandle<()>,
+    lister: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -108,6 +109,7 @@ impl Running {
         let instance = instance(&options.daemon)?;
         let (jobs, queued) = mpsc::channel(QUEUE);
         let (urgent, queued_urgent) = mpsc::channel(URGENT);
+        let operational = super::operational::Operational::new(keys.operational.clone());
         let shared = Shared {
             jobs,
             urgent,
@@ -127,6 +129,9 @@ impl Running {
             latch: Latch::default(),
             adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
+            ended: watch::Sender::new(0),
+            operational,
+            status_list: watch::Sender::new(None),
             undestroyed: super::destroy::Undestroyed::default(),
             prober: options.canary_key.clone().map(Prober::new),
             asking: Asking::default(),
@@ -164,6 +169,9 @@ impl Running {
             },
             destroyer: tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe())),
             gates: tokio::spawn(super::gates::run(engine.clone(), stop.subscribe())),
+            lister: engine
+                .has_operational()
+                .then(|| tokio::spawn(super::status_list::run(engine.clone(), stop.subscribe()))),
             timer: tokio::spawn(timer(
                 engine.clone(),
                 stop.subscribe(),
@@ -203,6 +211,9 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.issuer).await;
         // A device that hangs is not waited for: what was not recorded is done again at the next start.
         self.destroyer.abort();
+        if let Some(lister) = self.lister {
+            lister.abort();
+        }
     }
 }
 

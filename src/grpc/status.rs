@@ -150,6 +150,8 @@ impl From<&EngineError> for ServiceError {
             | EngineError::Stopping
             | EngineError::Hsm(_)
             | EngineError::DeviceSilent
+            | EngineError::NoOperationalKey
+            | EngineError::OperationalSignature
             | EngineError::Unrecorded
             | EngineError::Log(AppendError::Full | AppendError::Busy) => Kind::Unavailable,
             EngineError::Latched(_) | EngineError::Clock(_) => Kind::FailedPrecondition,

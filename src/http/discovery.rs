@@ -17,9 +17,10 @@ use axum::{body::Bytes, http::HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::operational;
 use crate::{
     domain::{
-        charter::{Charter, IssuingKey, KeyState},
+        charter::{Charter, IssuingKey, KeyState, OperationalKey},
         id::Issuer,
         kill::{Kill, Target},
     },
@@ -30,6 +31,8 @@ use crate::{
 /// Where the keys are, below the issuer.
 pub(super) const JWKS_PATH: &str = "/jwks.json";
 
+pub(super) const OPENID: &str = "/.well-known/openid-configuration";
+pub(super) const OAUTH: &str = "/.well-known/oauth-authorization-server";
 /// Where a verifier asks about a token, below the issuer.
 pub(super) const INTROSPECTION_PATH: &str = "/introspect";
 /// Where a token is handed in, below the issuer.
@@ -61,6 +64,8 @@ pub(super) struct Documents {
     pub(super) path: String,
     pub(super) discovery: Document,
     pub(super) jwks: Document,
+    /// Those of the issuer of what is said about tokens.
+    pub(super) operational: Option<operational::Documents>,
 }
 
 /// The newest documents that were asked for.
@@ -99,9 +104,22 @@ fn believed(engine: &Engine) -> Option<(Digest, Vec<Digest>)> {
     })
 }
 
-fn parts(charter: &Charter) -> (Digest, Issuer, Vec<IssuingKey>) {
+/// Of the charter, what the documents follow from.
+struct Parts {
+    charter: Digest,
+    issuer: Issuer,
+    keys: Vec<IssuingKey>,
+    operational: Vec<OperationalKey>,
+}
+
+fn parts(charter: &Charter) -> Parts {
     let document = charter.document();
-    (charter.digest(), document.iss.clone(), document.issuing_keys.clone())
+    Parts {
+        charter: charter.digest(),
+        issuer: document.iss.clone(),
+        keys: document.issuing_keys.clone(),
+        operational: document.operational_keys.clone(),
+    }
 }
 
 /// Both documents are the same object: neither spec forbids the other's members.
@@ -127,10 +145,8 @@ struct Jwks {
 }
 
 impl Documents {
-    fn new(
-        (charter, issuer, mut keys): (Digest, Issuer, Vec<IssuingKey>),
-        believed: Vec<Digest>,
-    ) -> Option<Self> {
+    fn new(parts: Parts, believed: Vec<Digest>) -> Option<Self> {
+        let Parts { charter, issuer, mut keys, operational } = parts;
         let issuer = issuer.as_str();
         keys.retain(|key| rank(key.state).is_some());
         // ES256 first: some verifiers ignore `kid`, and know no other. Stable: else the charter's order.
@@ -154,13 +170,14 @@ impl Documents {
             path: path_of(issuer).to_owned(),
             discovery: Document::new(serde_json::to_vec(&metadata).ok()?)?,
             jwks: Document::new(serde_json::to_vec(&jwks).ok()?)?,
+            operational: operational::Documents::new(&operational),
             believed,
         })
     }
 }
 
 /// What follows the authority of a URL without query and fragment.
-fn path_of(issuer: &str) -> &str {
+pub(super) fn path_of(issuer: &str) -> &str {
     let authority = issuer.split_once("://").map_or("", |(_, rest)| rest);
     authority.find('/').and_then(|slash| authority.get(slash..)).unwrap_or_default()
 }

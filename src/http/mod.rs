@@ -1,4 +1,4 @@
-//! HTTP: discovery, JWKS, checkpoint and hash tiles, health, metrics; introspection and revocation of tokens.
+//! HTTP: discovery, JWKS, checkpoint and hash tiles, health, metrics; introspection, revocation and status list of tokens.
 //!
 //! Invariants: what is read with GET is public and changes nothing. Two routes read a body, of a bounded size: introspection
 //! answers verifiers that show their secret and changes nothing, revocation can end the one token in the body. No route
@@ -13,6 +13,7 @@ mod health;
 mod introspect;
 mod log;
 mod monitor;
+mod operational;
 mod revoke;
 mod router;
 

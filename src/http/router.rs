@@ -15,8 +15,10 @@ use axum::{
 
 use super::{
     Shared,
-    discovery::{Document, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH},
-    health, introspect, log, revoke,
+    discovery::{Document, INTROSPECTION_PATH, JWKS_PATH, OAUTH, OPENID, REVOCATION_PATH},
+    health, introspect, log, operational,
+    operational::Part,
+    revoke,
 };
 use crate::{
     domain::request::Life,
@@ -24,8 +26,6 @@ use crate::{
     tlog::Tile,
 };
 
-const OPENID: &str = "/.well-known/openid-configuration";
-const OAUTH: &str = "/.well-known/oauth-authorization-server";
 /// Keys and discovery change with the charter only; a verifier that is to forget a key is told so, not left to expire.
 const CACHED: &str = "public, max-age=300";
 
@@ -41,6 +41,7 @@ enum Route {
     Jwks,
     Introspection,
     Revocation,
+    Operational(Part),
     Health,
     Ready,
     Metrics,
@@ -57,6 +58,7 @@ impl Route {
             Self::Jwks => JWKS_PATH,
             Self::Introspection => INTROSPECTION_PATH,
             Self::Revocation => REVOCATION_PATH,
+            Self::Operational(part) => part.pattern(),
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -78,8 +80,9 @@ impl Route {
         self == Self::Unknown || self.methods().split(", ").any(|one| one == method.as_str())
     }
 
-    /// `issuer_path` is what the issuer's URL has after its authority: a proxy in front may leave it on or take it off.
-    fn of(path: &str, issuer_path: &str) -> Self {
+    /// `issuer_path` is what the issuer's URL has after its authority: a proxy in front may leave it on or take it off;
+    /// `operational` the same of the issuer of what is said about tokens, if there is one.
+    fn of(path: &str, issuer_path: &str, operational: Option<&str>) -> Self {
         // RFC 8414 section 3.1 puts the issuer's path behind the well-known one.
         let inserted = path.strip_prefix(OAUTH).or_else(|| path.strip_prefix(OPENID));
         if inserted.is_some_and(|rest| rest.is_empty() || rest == issuer_path) {
@@ -92,6 +95,9 @@ impl Route {
             INTROSPECTION_PATH => return Self::Introspection,
             REVOCATION_PATH => return Self::Revocation,
             _ => {}
+        }
+        if let Some(part) = operational.and_then(|operational| Part::of(path, issuer_path, operational)) {
+            return Self::Operational(part);
         }
         match path {
             "/healthz" => Self::Health,
@@ -108,7 +114,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let headers = head.headers;
     let documents = shared.documents.current(&shared.engine);
     let issuer_path = documents.as_ref().map_or("", |documents| documents.path.as_str());
-    let route = Route::of(head.uri.path(), issuer_path);
+    let operational = documents.as_ref().and_then(|documents| documents.operational.as_ref());
+    let route = Route::of(head.uri.path(), issuer_path, operational.map(|found| found.path.as_str()));
     let making = async {
         if !route.takes(&head.method) {
             let allow = [(header::ALLOW, route.methods())];
@@ -121,6 +128,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             (Route::Discovery | Route::Jwks, None) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "NO_CHARTER\n").into_response()
             }
+            (Route::Operational(part), _) => match (part, operational) {
+                (Part::Discovery, Some(found)) => cacheable(&found.discovery, &headers),
+                (Part::Jwks, Some(found)) => cacheable(&found.jwks, &headers),
+                (Part::StatusList, Some(_)) => operational::status_list(&shared, head.uri.query()),
+                (_, None) => StatusCode::NOT_FOUND.into_response(),
+            },
             (Route::Introspection, _) => introspect::answer(&shared, &headers, body).await,
             (Route::Revocation, _) => revoke::answer(&shared, &headers, body).await,
             (Route::Health, _) => "alive\n".into_response(),

@@ -19,6 +19,7 @@ mod jwt;
 mod key;
 mod p384;
 mod rsa;
+mod said;
 mod typ;
 
 pub use alg::TokenAlg;
@@ -32,4 +33,5 @@ pub use jwt::CompactJwt;
 pub use key::{Ed25519PublicKey, P256PublicKey};
 pub use p384::P384PublicKey;
 pub use rsa::RsaPublicKey;
+pub use said::Said;
 pub use typ::Typ;

@@ -93,7 +93,7 @@ fn claims(charter: &Charter) -> Vec<u8> {
         jws.signatures.push(key(device).state(Typ::Approval, &payload, NOW));
     }
     let log = LogPosition { origin: ORIGIN.parse().unwrap(), index: 4 };
-    Claims::new(&grant, &charter.permits(&grant).unwrap(), jws, NOW, log).to_bytes().unwrap()
+    Claims::new(&grant, &charter.permits(&grant).unwrap(), jws, NOW, log, None).to_bytes().unwrap()
 }
 
 fn judge(charter: &Charter, jwt: &str) -> &'static str {

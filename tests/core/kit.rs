@@ -347,7 +347,7 @@ impl Log {
         let permit = charter.permits(request.grant()).unwrap();
         let log = LogPosition { origin: ORIGIN.parse().unwrap(), index: authorization.index };
         let approvals = request.with_signatures(&authorization.approvals);
-        Claims::new(request.grant(), &permit, approvals, authorization.iat, log)
+        Claims::new(request.grant(), &permit, approvals, authorization.iat, log, authorization.status)
     }
 
     /// Signs the claims with the authorized issuing key and records that, at `at` seconds.

@@ -39,6 +39,7 @@ mod replay;
 mod review;
 mod rules;
 mod size;
+mod status;
 mod strict;
 mod succession;
 mod transcript;

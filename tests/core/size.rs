@@ -65,7 +65,7 @@ fn mint(charter: &Charter, payload: &[u8], station: Option<&str>, index: u64) ->
     for device in ["alice/1", "bob/1", "gus/1"] {
         jws.signatures.push(key(device).state_at(Typ::Approval, payload, NOW, station));
     }
-    let claims = Claims::new(&grant, &permit, jws, NOW, LogPosition { origin, index });
+    let claims = Claims::new(&grant, &permit, jws, NOW, LogPosition { origin, index }, Some(131_071));
     (bound, key("hsm/1").jwt(&claims.to_bytes().unwrap()))
 }
 

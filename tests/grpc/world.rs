@@ -158,7 +158,7 @@ impl World {
             .await
             .unwrap();
         let store = Arc::new(store);
-        let keys_of_daemon = Keys { issuing: device(token), log: Arc::new(log) };
+        let keys_of_daemon = Keys { issuing: device(token), log: Arc::new(log), operational: None };
         let how = Options { device_patience: Duration::from_secs(1), ..Options::new("d1", 10_000) };
         let clock = Arc::new(TestClock::default());
         let running = Running::start(Arc::clone(&store), keys_of_daemon, clock.clone(), &how).await.unwrap();

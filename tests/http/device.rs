@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,6 +21,8 @@ pub struct Soft {
     description: DeviceDescription,
     /// While set, nothing is signed.
     pub broken: Arc<AtomicBool>,
+    /// How often something was signed.
+    pub signed: Arc<AtomicUsize>,
 }
 
 /// The private half of the key that [`crate::kit::key`] makes of the same name.
@@ -45,7 +47,12 @@ impl Soft {
             version: text(),
             capabilities: Capabilities::of([TokenAlg::Es256]),
         };
-        Self { keys: names.iter().map(key).collect(), description, broken: Arc::default() }
+        Self {
+            keys: names.iter().map(key).collect(),
+            description,
+            broken: Arc::default(),
+            signed: Arc::default(),
+        }
     }
 
     fn key(&self, kid: &Digest) -> Result<&(SigningKey, P256PublicKey), HsmError> {
@@ -57,6 +64,7 @@ impl Soft {
 impl SigningDevice for Soft {
     fn sign(&self, kid: &Digest, _: TokenAlg, message: &[u8]) -> Result<Vec<u8>, HsmError> {
         let signature: Signature = self.key(kid)?.0.sign(message);
+        self.signed.fetch_add(1, Ordering::SeqCst);
         Ok(signature.to_bytes().to_vec())
     }
 

@@ -23,7 +23,7 @@ fn root() -> PathBuf {
 }
 
 /// Runs a program, shows everything it said if it fails, and returns its last line.
-fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
+pub fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     let output = Command::new(program.as_ref()).args(arguments).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", program.as_ref().display());

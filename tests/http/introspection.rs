@@ -43,11 +43,11 @@ fn world() -> World {
     World::with("", settings(), furnished)
 }
 
-fn basic(id: &str, secret: &str) -> String {
+pub fn basic(id: &str, secret: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{id}:{secret}")))
 }
 
-fn post(world: &World, path: &str, headers: &str, body: &str) -> Answer {
+pub fn post(world: &World, path: &str, headers: &str, body: &str) -> Answer {
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: {FORM}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
@@ -64,7 +64,7 @@ fn inactive(answer: &Answer) {
     assert_eq!((answer.status, answer.text()), (200, INACTIVE));
 }
 
-fn kill(world: &World, level: &str, target: &str) {
+pub fn kill(world: &World, level: &str, target: &str) {
     let charter = world.engine.charter().unwrap();
     let payload = json!({"iss": world.issuer, "charter": charter.digest(), "id": kit::nonce(target),
         "level": level, "target": target, "reason": "a test"});
@@ -72,11 +72,11 @@ fn kill(world: &World, level: &str, target: &str) {
     world.runtime.block_on(world.engine.kill(Actor::Peer { key: None }, &jws.to_json())).unwrap();
 }
 
-fn jti(jwt: &str) -> String {
+pub fn jti(jwt: &str) -> String {
     claims(jwt)["jti"].as_str().unwrap().to_owned()
 }
 
-fn claims(jwt: &str) -> Value {
+pub fn claims(jwt: &str) -> Value {
     serde_json::from_slice(&b64::decode(jwt.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 

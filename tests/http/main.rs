@@ -22,6 +22,7 @@ mod limits;
 mod metrics;
 mod probes;
 mod secrets;
+mod status_list;
 mod tiles;
 mod verifier;
 mod world;

@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,9 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// Set it, and the issuing device signs nothing.
     pub hsm_broken: Arc<AtomicBool>,
+    /// The same of the operational device, and how often it has signed.
+    pub ops_broken: Arc<AtomicBool>,
+    pub ops_signed: Arc<AtomicUsize>,
     pub runtime: Runtime,
     serving: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
     _running: Running,
@@ -75,9 +81,12 @@ impl World {
         let issuer = format!("http://{address}{path}");
         let device = Soft::new(&["hsm/1", "hsm/old", "hsm/bad"]);
         let hsm_broken = Arc::clone(&device.broken);
+        let ops = Soft::new(&["ops/1"]);
+        let (ops_broken, ops_signed) = (Arc::clone(&ops.broken), Arc::clone(&ops.signed));
         let log = json!([{"origin": kit::ORIGIN, "key": log_key.public_key()}]);
         let charter = charter(change(kit::patch(kit::document(), json!({"iss": issuer, "log_keys": log}))));
-        let keys = Keys { issuing: Arc::new(device), log: Arc::new(log_key) };
+        let keys =
+            Keys { issuing: Arc::new(device), log: Arc::new(log_key), operational: Some(Arc::new(ops)) };
         let running =
             runtime.block_on(start(&directory.path().join("log.sqlite"), charter, keys, canary_key));
         let (engine, metrics) = (running.engine.clone(), Arc::new(Metrics::default()));
@@ -85,7 +94,19 @@ impl World {
         let stopped = async { drop(stopped.await) };
         let serving = http::serve_with(listener, engine.clone(), Arc::clone(&metrics), settings, stopped);
         let serving = Some((stop, runtime.spawn(serving)));
-        Self { address, issuer, engine, metrics, hsm_broken, runtime, serving, _running: running, directory }
+        Self {
+            address,
+            issuer,
+            engine,
+            metrics,
+            hsm_broken,
+            ops_broken,
+            ops_signed,
+            runtime,
+            serving,
+            _running: running,
+            directory,
+        }
     }
 
     /// The database of the log.

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         detail,
         grant::{Confirmation, Grant},
-        id::{PersonId, PrincipalId},
+        id::{Issuer, PersonId, PrincipalId},
     },
     jose::Digest,
 };
@@ -25,6 +25,8 @@ pub struct Permit<'a> {
     pub requester: &'a Holder,
     /// Persons who do not count towards the quorum: those behind the signature, `sub`, `act` and the `cnf` key.
     pub excluded: BTreeSet<PersonId>,
+    /// The issuer of the status list in which the token has a place, if the profile asks for that.
+    pub lists: Option<&'a Issuer>,
     /// When the requester and `sub` may ask at all.
     terms: [Term; 2],
 }
@@ -138,7 +140,9 @@ impl Rules {
         self.confirmation(grant)?;
         let excluded = requester.persons.iter().chain(subject.map(|person| &person.id)).cloned().collect();
         let terms = [requester.term, subject.map_or(requester.term, |person| person.term)];
-        let permit = Permit { profile, requester, excluded, terms };
+        let operational = self.document.operational_keys.first().filter(|_| profile.status);
+        let lists = operational.map(|key| &key.iss);
+        let permit = Permit { profile, requester, excluded, lists, terms };
         permit.in_term(grant.requested_at)?;
         Ok(permit)
     }

@@ -41,7 +41,12 @@ pub(super) fn decide(
         return Ok(Vec::new());
     };
     let position = LogPosition { origin: log.origin.clone(), index: context.index + 1 };
-    let claims = Claims::new(grant, &permit, request.with_signatures(&chosen), now, position);
+    let signed = request.with_signatures(&chosen);
+    let status = match permit.lists {
+        Some(_) => Some(state.places.choose(&signed).ok_or(Refusal::StatusListFull)?),
+        None => None,
+    };
+    let claims = Claims::new(grant, &permit, signed, now, position, status);
     Ok(vec![Event::IssuanceAuthorized {
         request_id: request.id(),
         approvals: chosen.iter().map(|signature| signature.header().kid).collect(),
@@ -50,6 +55,7 @@ pub(super) fn decide(
         kid: key.key.thumbprint(),
         claims: Digest::of(&claims.to_bytes()?),
         instance: context.instance.clone(),
+        status,
     }])
 }
 

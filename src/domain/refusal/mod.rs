@@ -189,6 +189,11 @@ pub enum Refusal {
         /// Bytes at most.
         limit: usize,
     },
+    /// No room for the token in the status list.
+    #[error(
+        "the status list has no room for another token; tokens that expire make some, so try again later"
+    )]
+    StatusListFull,
     /// The quorum cannot be reached.
     #[error("with the requester excluded, the custodians in term cannot satisfy the quorum")]
     QuorumImpossible,

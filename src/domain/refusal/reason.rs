@@ -50,6 +50,7 @@ impl Refusal {
             Self::TooManyOpen { .. } => "TOO_MANY_OPEN",
             Self::Cooldown { .. } => "COOLDOWN",
             Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
+            Self::StatusListFull => "STATUS_LIST_FULL",
             Self::QuorumImpossible => "QUORUM_IMPOSSIBLE",
             Self::RequestUnknown(_) => "REQUEST_UNKNOWN",
             Self::WrongState(_) => "WRONG_STATE",
@@ -119,6 +120,7 @@ impl Refusal {
             | Self::RedemptionUsed
             | Self::CharterInForce => Fault::Duplicate,
             Self::TooManyOpen { .. }
+            | Self::StatusListFull
             | Self::ProposalOpen { .. }
             | Self::TooManyEnded { .. }
             | Self::Cooldown { .. }

@@ -111,6 +111,7 @@ fn promise_1_an_authorization_written_into_the_database_is_not_signed() {
         kid: world.issuing_key().thumbprint(),
         claims: Digest::of(&canonical(&claims)),
         instance: "d1.thief".parse().unwrap(),
+        status: None,
     };
     let approval = Event::ApprovalRecorded { request_id: wish.id(), signature: hanks[0].clone() };
     world.sql(&(insert(&entries, 0, approval) + &insert(&entries, 1, authorization)));

@@ -53,7 +53,7 @@ impl World {
         let grant = breakglass::domain::grant::Grant::parse(&wish.payload).unwrap();
         let permit = self.charter.permits(&grant).unwrap();
         let log = LogPosition { origin: kit::ORIGIN.parse().unwrap(), index: 7 };
-        serde_json::to_value(Claims::new(&grant, &permit, statement, iat, log)).unwrap()
+        serde_json::to_value(Claims::new(&grant, &permit, statement, iat, log, None)).unwrap()
     }
 
     /// Runs SQL on the database, as whoever has the file can.
