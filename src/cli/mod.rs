@@ -43,6 +43,7 @@ mod station;
 mod terminal;
 mod text;
 mod use_review;
+mod verifier;
 mod verify;
 mod view;
 mod watch;
@@ -138,6 +139,9 @@ enum Command {
     CheckIn(check_in::Args),
     Review(use_review::Args),
     Verify(verify::Args),
+    /// Name those who accept tokens, and see that they refuse what is killed
+    #[command(subcommand)]
+    Verifier(verifier::Command),
     /// Check, export and prove the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -206,6 +210,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::CheckIn(args) => check_in::run(&args, session),
         Command::Review(args) => use_review::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
+        Command::Verifier(command) => verifier::run(command, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Charter(command) => charter::run(command, session),
         Command::Genesis(command) => genesis::run(command, session),

@@ -21,6 +21,7 @@ use crate::grpc::v1::charter_service_client::CharterServiceClient;
 use crate::grpc::v1::gate_service_client::GateServiceClient;
 use crate::grpc::v1::genesis_service_client::GenesisServiceClient;
 use crate::grpc::v1::kill_service_client::KillServiceClient;
+use crate::grpc::v1::verifier_service_client::VerifierServiceClient;
 use crate::jose::Digest;
 
 /// Largest message accepted from the daemon, in bytes: a page of requests with all their signatures.
@@ -96,6 +97,12 @@ impl Channel {
     #[must_use]
     pub fn gate(&self) -> GateServiceClient<tonic::transport::Channel> {
         GateServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// A client of `VerifierService`.
+    #[must_use]
+    pub fn verifier(&self) -> VerifierServiceClient<tonic::transport::Channel> {
+        VerifierServiceClient::new(self.inner.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// A client of `CharterService`.

@@ -24,6 +24,8 @@ use super::v1::charter_service_server::{CharterServiceServer, SERVICE_NAME as CH
 use super::v1::gate_service_server::{GateServiceServer, SERVICE_NAME as GATE};
 use super::v1::genesis_service_server::{GenesisServiceServer, SERVICE_NAME as GENESIS};
 use super::v1::kill_service_server::{KillServiceServer, SERVICE_NAME as KILL};
+use super::v1::verifier_service_server::{SERVICE_NAME as VERIFIER, VerifierServiceServer};
+use super::verifier::Verifiers;
 use crate::engine::Engine;
 use crate::telemetry::Metrics;
 
@@ -74,6 +76,10 @@ pub async fn serve(
         .add_service(
             KillServiceServer::new(KillSwitch::new(Arc::clone(&front)))
                 .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            VerifierServiceServer::new(Verifiers::new(Arc::clone(&front)))
+                .max_decoding_message_size(MAX_MESSAGE),
         );
     let rank = {
         let front = Arc::clone(&front);
@@ -99,7 +105,7 @@ async fn keep_house(front: &Front, health: &HealthReporter) {
         let access = if latched { ServingStatus::NotServing } else { ServingStatus::Serving };
         health.set_service_status("", access).await;
         health.set_service_status(ACCESS, access).await;
-        for service in [AUDIT, CHARTER, GATE, GENESIS, KILL] {
+        for service in [AUDIT, CHARTER, GATE, GENESIS, KILL, VERIFIER] {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         front.record(false).await;

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 use crate::telemetry::Metrics;
 
 /// All methods of `breakglass.v1`, whose names are distinct; others (health, reflection, none) count as `other`.
-const METHODS: [&str; 33] = [
+const METHODS: [&str; 35] = [
     "AcknowledgeKills",
     "AnnounceGenesis",
     "CancelGenesis",
@@ -38,6 +38,8 @@ const METHODS: [&str; 33] = [
     "ListProposals",
     "ListRequests",
     "ListReviews",
+    "ListVerifiers",
+    "ProbeVerifier",
     "ProposeCharter",
     "RecordTranscript",
     "Redeem",

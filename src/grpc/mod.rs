@@ -20,6 +20,7 @@ pub mod status;
 pub(crate) mod time;
 pub mod tls;
 mod typed;
+mod verifier;
 
 pub(crate) use kill::parse_head as kill_head;
 

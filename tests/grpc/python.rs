@@ -65,6 +65,7 @@ async fn grpcio_sees_what_this_crates_client_sees() {
         "breakglass.v1.GateService",
         "breakglass.v1.GenesisService",
         "breakglass.v1.KillService",
+        "breakglass.v1.VerifierService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     ];

@@ -22,7 +22,7 @@ use crate::{
         statement, view,
     },
     domain::{
-        charter::{Charter, MAX_CHARTER_BYTES, Rules, Tally},
+        charter::{Charter, Document, MAX_CHARTER_BYTES, Rules, Tally},
         id::RequestId,
         statement::MAX_STATEMENT_BYTES,
     },
@@ -62,6 +62,22 @@ pub(super) fn sign(
     let what = (Typ::Charter, begun.payload.as_slice());
     let signature = statement::consent(&custodian, &question, what, args, session)?;
     Ok((signature, custodian))
+}
+
+/// A document under the signatures of these devices, each after its owner was shown what changes.
+pub(in crate::cli) fn signed(
+    charter: &Charter,
+    document: &Document,
+    devices: &[DeviceArgs],
+    session: &mut Session,
+) -> Result<GeneralJws> {
+    let mut begun = GeneralJws { payload: jcs::canonical(document)?, signatures: Vec::new() };
+    let rules = draft(charter, &begun)?;
+    for device in devices {
+        let (signature, _) = sign(charter, &rules, &begun, device, session)?;
+        begun.signatures.push(signature);
+    }
+    Ok(begun)
 }
 
 /// A device of the charter in force, or one that the next version is the first to name.

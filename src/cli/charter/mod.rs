@@ -17,6 +17,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
+pub(super) use consent::signed;
+pub(super) use next::following;
 
 use super::{Session, exit::Problem, files};
 use crate::{

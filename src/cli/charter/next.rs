@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cli::{Session, clock, files, random, setup::Setup};
+use crate::{
+    cli::{Session, clock, files, random, setup::Setup},
+    domain::charter::{Charter, Document},
+};
 
 /// Write the next version of the charter, to be edited
 ///
@@ -36,13 +39,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let charter = Setup::load(session.config.as_deref())?.charter;
     let now = clock::now();
-    let mut document = charter.document().clone();
-    document.version = document.version.saturating_add(1);
-    document.previous = Some(charter.digest());
-    document.nonce = random::nonce()?;
-    document.issued_at = now.max(document.issued_at);
+    let mut document = following(&charter, now)?;
     document.expires_at = now.saturating_add(i64::from(args.valid_days) * 86_400);
-    document.replaces = None;
     document.by_recovery = args.by_recovery;
     args.changes.make(&mut document)?;
     let mut text = serde_json::to_vec_pretty(&document)?;
@@ -56,4 +54,18 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
             document.version
         )
     })
+}
+
+/// The same rules as the next version: nothing is changed but what has to be.
+pub(in crate::cli) fn following(charter: &Charter, now: i64) -> Result<Document> {
+    let mut document = charter.document().clone();
+    let valid = document.expires_at.saturating_sub(document.issued_at);
+    document.version = document.version.saturating_add(1);
+    document.previous = Some(charter.digest());
+    document.nonce = random::nonce()?;
+    document.issued_at = now.max(document.issued_at);
+    document.expires_at = now.saturating_add(valid);
+    document.replaces = None;
+    document.by_recovery = false;
+    Ok(document)
 }

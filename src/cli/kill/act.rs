@@ -60,7 +60,7 @@ pub(super) fn run(wanted: &Wanted, how: &How, session: &mut Session) -> Result<(
     };
     let jws = sign(&kill, &setup, how, session)?;
     match (&daemon, &how.out) {
-        (Some(daemon), _) => send::deliver(daemon, &setup, &kill, &jws, session),
+        (Some(daemon), _) => send::deliver(daemon, &setup, (&kill, &jws), !how.no_wait, session),
         (None, Some(out)) => keep(out, &kill, &jws, session),
         (None, None) => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! `breakglass kill`: stops one token, one request, a requester, a profile, a key or everything.
 
 mod act;
+mod follow;
 mod keys;
 pub(super) mod known;
 mod send;
@@ -46,6 +47,9 @@ pub(crate) struct How {
     /// Ask no daemon: write the signed kill into a file, for breakglass kill send
     #[arg(long, value_name = "FILE")]
     out: Option<std::path::PathBuf>,
+    /// Do not wait for what verifiers answer
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::known::Known;
+use super::{follow, known::Known};
 use crate::{
     cli::{
         Session, clock,
@@ -39,27 +39,33 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let jws = GeneralJws::parse(&files::read(&args.file)?, MAX_STATEMENT_BYTES).with_context(place)?;
     let signed = SignedKill::verify(jws, &setup.charter, Typ::Kill).with_context(place)?;
     session.out.say(view::kill::effect(&signed.about().target))?;
-    deliver(&setup.connect()?, &setup, signed.about(), signed.jws(), session)
+    deliver(&setup.connect()?, &setup, (signed.about(), signed.jws()), true, session)
 }
 
 /// Sends it, and says what is in force then.
 pub(super) fn deliver(
     daemon: &Daemon,
     setup: &Setup,
-    kill: &Kill,
-    jws: &GeneralJws,
+    (kill, jws): (&Kill, &GeneralJws),
+    waits: bool,
     session: &mut Session,
 ) -> Result<()> {
     // The same kill again is answered, so asking again is safe.
     let (answer, _) = insist(|| daemon.kill(jws.to_json()));
     let killed = answer.with_context(|| format!("{} was not killed", kill.target))?;
     let known = Known::ask(daemon, &setup.charter, &[]).ok();
+    let verifiers = if waits && killed.recorded {
+        follow::verifiers(daemon, &setup.charter, (kill, &done(kill, &killed)), session)?
+    } else {
+        None
+    };
     let result = json!({
         "id": kill.id,
         "level": kill.target.level().as_str(),
         "target": kill.target.name(),
         "epoch": killed.epoch,
         "recorded": killed.recorded,
+        "verifiers": verifiers,
         "in_force": known.as_ref().map(|known| view::kill::json(known, &setup.charter)),
     });
     session.out.result(&result, || {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{keys::Ending, known::Known};
 use crate::{
-    cli::{Session, clock, daemon::Daemon, setup::Setup, view},
+    cli::{Session, clock, daemon::Daemon, setup::Setup, verifier::known as verifier, view},
     domain::charter::Charter,
 };
 
@@ -24,14 +24,19 @@ pub(super) fn run(_: &Args, session: &mut Session) -> Result<()> {
     let daemon = setup.connect()?;
     let known = Known::ask(&daemon, &setup.charter, &[])?;
     let endings = Ending::ask(&daemon, &known, &setup.charter);
+    // An older daemon does not say.
+    let verifiers = daemon.verifiers().unwrap_or_default();
     let mut document = view::kill::json(&known, &setup.charter);
     let keys: Option<Vec<Value>> = endings.as_ref().map(|keys| keys.iter().map(Ending::json).collect());
     if let Some(members) = document.as_object_mut() {
         members.insert("issuing_keys".to_owned(), json!(keys));
+        let shown: Vec<Value> = verifiers.iter().map(verifier::json).collect();
+        members.insert("verifiers".to_owned(), json!(shown));
     }
     session.out.result(&document, || {
         let mut lines = vec![view::kill::describe(&known, &setup.charter, clock::now())];
         lines.extend(endings.iter().flatten().map(Ending::line));
+        lines.extend(verifier::killed(&verifiers));
         lines.join("\n")
     })
 }
@@ -42,7 +47,10 @@ pub(in crate::cli) fn warning(daemon: &Daemon, charter: &Charter) -> Option<(Str
     let known = Known::ask(daemon, charter, &[]).ok()?;
     let banner = view::kill::banner(&known, charter, clock::now());
     let ids: Vec<String> = known.kills.standing().map(|recorded| recorded.kill.id.to_string()).collect();
-    (!banner.is_empty()).then(|| (ids.join(" "), banner))
+    let accepting = if banner.is_empty() { Vec::new() } else { daemon.verifiers().unwrap_or_default() };
+    let alarms = verifier::accepting(&accepting);
+    let lines: Vec<String> = [banner].into_iter().filter(|banner| !banner.is_empty()).chain(alarms).collect();
+    (!lines.is_empty()).then(|| (ids.join(" "), lines.join("\n")))
 }
 
 /// Says that warning.

@@ -6,7 +6,7 @@ pub(crate) mod charter;
 pub(crate) mod difference;
 pub(crate) mod grant;
 pub(crate) mod kill;
-mod outside;
+pub(crate) mod outside;
 pub(crate) mod request;
 pub(crate) mod token;
 

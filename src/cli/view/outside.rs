@@ -31,7 +31,8 @@ pub(super) fn describe(rules: &Rules) -> String {
     shown
 }
 
-fn verifier(verifier: &Verifier) -> String {
+/// One verifier, as the charter names it.
+pub(crate) fn verifier(verifier: &Verifier) -> String {
     let Verifier { id, aud, probe, longest_session, revocation_hook, keys, secret, events } = verifier;
     let mut fields = Fields::default();
     match probe {

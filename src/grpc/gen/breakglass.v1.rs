@@ -5037,3 +5037,479 @@ pub mod kill_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// ListVerifiersRequest asks for all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVerifiersRequest {}
+/// ListVerifiersResponse is all of them, in the charter's order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVerifiersResponse {
+    /// The verifiers.
+    #[prost(message, repeated, tag = "1")]
+    pub verifiers: ::prost::alloc::vec::Vec<VerifierStanding>,
+    /// The daemon's clock.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// ProbeVerifierRequest names one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeVerifierRequest {
+    /// Its id in the charter.
+    #[prost(string, tag = "1")]
+    pub verifier: ::prost::alloc::string::String,
+}
+/// ProbeVerifierResponse is what is known of it now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProbeVerifierResponse {
+    /// The verifier.
+    #[prost(message, optional, tag = "1")]
+    pub verifier: ::core::option::Option<VerifierStanding>,
+}
+/// VerifierStanding is what is known of a verifier.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifierStanding {
+    /// Its id in the charter.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// For each issuing key that it has a canary of.
+    #[prost(message, repeated, tag = "2")]
+    pub canaries: ::prost::alloc::vec::Vec<CanaryStanding>,
+}
+/// CanaryStanding is what is known of a verifier and an issuing key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CanaryStanding {
+    /// RFC 7638 thumbprint of the issuing key.
+    #[prost(string, tag = "1")]
+    pub kid: ::prost::alloc::string::String,
+    /// Whether the canary is signed and can be shown.
+    #[prost(bool, tag = "2")]
+    pub signed: bool,
+    /// Whether it is of the charter in force; otherwise a new one is still to be signed, or the key signs no more.
+    #[prost(bool, tag = "3")]
+    pub current: bool,
+    /// The newest answer while the key was good. A refusal after a kill proves something only if this is an acceptance.
+    #[prost(message, optional, tag = "4")]
+    pub baseline: ::core::option::Option<ProbeAnswer>,
+    /// The kill in force that ended the key; empty if there is none.
+    #[prost(string, tag = "5")]
+    pub kill_id: ::prost::alloc::string::String,
+    /// The newest answer since that kill.
+    #[prost(message, optional, tag = "6")]
+    pub since_kill: ::core::option::Option<ProbeAnswer>,
+    /// How often it was asked so far in the present attempt, and is asked again; 0 if it is not.
+    #[prost(uint32, tag = "7")]
+    pub asked: u32,
+    /// What it answered last, if it is being asked; it need not be an entry yet. As in ProbeAnswer.
+    #[prost(string, tag = "8")]
+    pub last_answer: ::prost::alloc::string::String,
+}
+/// ProbeAnswer is what a verifier answered to its canary.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeAnswer {
+    /// `accepted` (2xx), `refused` (400, 401, 403), `indiscriminate` (it took what nobody signed, too: it proves nothing), or
+    /// `unreachable`.
+    #[prost(string, tag = "1")]
+    pub answer: ::prost::alloc::string::String,
+    /// HTTP status; 0 where there was none.
+    #[prost(uint32, tag = "2")]
+    pub status: u32,
+    /// Of one that is unreachable: why, in a few words.
+    #[prost(string, tag = "3")]
+    pub cause: ::prost::alloc::string::String,
+    /// When it was recorded.
+    #[prost(message, optional, tag = "4")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Milliseconds from the kill's entry to that of the answer; 0 while the key was good.
+    #[prost(uint64, tag = "5")]
+    pub after_ms: u64,
+}
+/// Generated client implementations.
+pub mod verifier_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// VerifierService tells what verifiers did when they were shown something, and asks them again.
+    #[derive(Debug, Clone)]
+    pub struct VerifierServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl VerifierServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> VerifierServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> VerifierServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            VerifierServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListVerifiers returns what the log holds of each verifier of the charter in force. What they answered is the daemon's word: an
+        /// entry of the log, but signed by nobody else.
+        pub async fn list_verifiers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVerifiersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVerifiersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.VerifierService/ListVerifiers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.VerifierService", "ListVerifiers"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ProbeVerifier shows one verifier its canaries now, records what it answers, and returns what is known then. Reasons:
+        /// VERIFIER_UNKNOWN, PROBES_BUSY.
+        pub async fn probe_verifier(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProbeVerifierRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeVerifierResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/breakglass.v1.VerifierService/ProbeVerifier",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("breakglass.v1.VerifierService", "ProbeVerifier"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod verifier_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with VerifierServiceServer.
+    #[async_trait]
+    pub trait VerifierService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListVerifiers returns what the log holds of each verifier of the charter in force. What they answered is the daemon's word: an
+        /// entry of the log, but signed by nobody else.
+        async fn list_verifiers(
+            &self,
+            request: tonic::Request<super::ListVerifiersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVerifiersResponse>,
+            tonic::Status,
+        >;
+        /// ProbeVerifier shows one verifier its canaries now, records what it answers, and returns what is known then. Reasons:
+        /// VERIFIER_UNKNOWN, PROBES_BUSY.
+        async fn probe_verifier(
+            &self,
+            request: tonic::Request<super::ProbeVerifierRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeVerifierResponse>,
+            tonic::Status,
+        >;
+    }
+    /// VerifierService tells what verifiers did when they were shown something, and asks them again.
+    #[derive(Debug)]
+    pub struct VerifierServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> VerifierServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for VerifierServiceServer<T>
+    where
+        T: VerifierService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/breakglass.v1.VerifierService/ListVerifiers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVerifiersSvc<T: VerifierService>(pub Arc<T>);
+                    impl<
+                        T: VerifierService,
+                    > tonic::server::UnaryService<super::ListVerifiersRequest>
+                    for ListVerifiersSvc<T> {
+                        type Response = super::ListVerifiersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVerifiersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as VerifierService>::list_verifiers(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVerifiersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/breakglass.v1.VerifierService/ProbeVerifier" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProbeVerifierSvc<T: VerifierService>(pub Arc<T>);
+                    impl<
+                        T: VerifierService,
+                    > tonic::server::UnaryService<super::ProbeVerifierRequest>
+                    for ProbeVerifierSvc<T> {
+                        type Response = super::ProbeVerifierResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProbeVerifierRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as VerifierService>::probe_verifier(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProbeVerifierSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for VerifierServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "breakglass.v1.VerifierService";
+    impl<T> tonic::server::NamedService for VerifierServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

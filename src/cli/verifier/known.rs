@@ -1,0 +1,151 @@
+//! What the daemon says of verifiers, in plain words and as JSON.
+//!
+//! Invariant: a refusal is called a proof only where the same verifier took its canary while the key was good.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{daemon::Daemon, text},
+    client::ClientError,
+    grpc::v1,
+};
+
+impl Daemon {
+    /// All verifiers of the charter in force.
+    pub(crate) fn verifiers(&self) -> Result<Vec<v1::VerifierStanding>, ClientError> {
+        let request = v1::ListVerifiersRequest {};
+        Ok(self.call(self.channel().verifier().list_verifiers(request))?.verifiers)
+    }
+
+    pub(super) fn probe(&self, verifier: &str) -> Result<v1::VerifierStanding> {
+        let request = v1::ProbeVerifierRequest { verifier: verifier.to_owned() };
+        let answer = self.call(self.channel().verifier().probe_verifier(request))?;
+        answer.verifier.context("the daemon's answer is empty: it is not one of this version")
+    }
+}
+
+/// What a killed key means at one verifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Its key is good.
+    Good,
+    /// It refuses, and would not have before.
+    Proven,
+    /// It refuses, which it may always have done.
+    Unproven,
+    /// It still takes what the key has signed.
+    Accepts,
+    /// It was not reached.
+    Unreachable,
+    /// It is being asked.
+    Asking,
+}
+
+pub(crate) fn verdict(canary: &v1::CanaryStanding) -> Verdict {
+    if canary.kill_id.is_empty() {
+        return Verdict::Good;
+    }
+    let took_it = canary.baseline.as_ref().is_some_and(|baseline| baseline.answer == "accepted");
+    match canary.since_kill.as_ref().map(|answer| answer.answer.as_str()) {
+        Some("refused") if took_it => Verdict::Proven,
+        Some("refused") => Verdict::Unproven,
+        Some("accepted" | "indiscriminate") => Verdict::Accepts,
+        Some(_) => Verdict::Unreachable,
+        None => Verdict::Asking,
+    }
+}
+
+/// One line for a verifier and a key.
+pub(crate) fn line(verifier: &str, canary: &v1::CanaryStanding) -> String {
+    let (verifier, kid) = (text::safe(verifier), text::safe(&canary.kid));
+    let since = canary.since_kill.as_ref();
+    let after = since.map_or(0, |answer| answer.after_ms);
+    let what = match verdict(canary) {
+        Verdict::Good => good(canary),
+        Verdict::Proven => format!("REFUSES what the killed key signed, {after} ms after the kill"),
+        Verdict::Unproven => format!(
+            "refuses what the killed key signed, {after} ms after the kill; that proves nothing, since it was never seen to accept it"
+        ),
+        Verdict::Accepts => {
+            "STILL ACCEPTS what the killed key signed: restart it, or take it off the network".to_owned()
+        }
+        Verdict::Unreachable => format!(
+            "UNREACHABLE ({}): whether it refuses what the killed key signed is not known; it is asked again",
+            since.map(reason).unwrap_or_default()
+        ),
+        Verdict::Asking => {
+            let last = if canary.last_answer.is_empty() { "none yet" } else { &canary.last_answer };
+            format!(
+                "is being asked whether it refuses what the killed key signed; asked {} times so far, last answer: {}",
+                canary.asked,
+                text::safe(last)
+            )
+        }
+    };
+    format!("{verifier}: {what} (key {kid})")
+}
+
+fn good(canary: &v1::CanaryStanding) -> String {
+    let Some(baseline) = &canary.baseline else {
+        let waits = if canary.signed {
+            "it has not been shown its canary yet"
+        } else {
+            "its canary is not signed yet"
+        };
+        return waits.to_owned();
+    };
+    match baseline.answer.as_str() {
+        "accepted" => "accepts its canary, as it should while the key is good".to_owned(),
+        "refused" => format!("REFUSES its canary (status {}) while the key is good: look at its settings, or a later refusal proves nothing", baseline.status),
+        "indiscriminate" => "accepts a token that NOBODY HAS SIGNED: it checks no signatures, or the probe is not where it does".to_owned(),
+        _ => format!("unreachable ({}): it has not shown that it checks canaries", reason(baseline)),
+    }
+}
+
+fn reason(answer: &v1::ProbeAnswer) -> String {
+    match answer.status {
+        0 => text::safe(&answer.cause),
+        status => format!("status {status}"),
+    }
+}
+
+/// For programs.
+pub(crate) fn json(verifier: &v1::VerifierStanding) -> Value {
+    let answer = |answer: &v1::ProbeAnswer| {
+        json!({
+            "answer": answer.answer,
+            "status": Some(answer.status).filter(|status| *status > 0),
+            "cause": Some(&answer.cause).filter(|cause| !cause.is_empty()),
+            "at": answer.at.as_ref().map(|at| at.seconds),
+            "after_ms": answer.after_ms,
+        })
+    };
+    let canary = |canary: &v1::CanaryStanding| {
+        json!({
+            "kid": canary.kid,
+            "signed": canary.signed,
+            "current": canary.current,
+            "baseline": canary.baseline.as_ref().map(answer),
+            "kill": Some(&canary.kill_id).filter(|id| !id.is_empty()),
+            "since_kill": canary.since_kill.as_ref().map(answer),
+            "verdict": format!("{:?}", verdict(canary)).to_lowercase(),
+            "asked": canary.asked,
+        })
+    };
+    json!({"id": verifier.id, "canaries": verifier.canaries.iter().map(canary).collect::<Vec<_>>()})
+}
+
+/// Lines for those with a killed key.
+pub(crate) fn killed(verifiers: &[v1::VerifierStanding]) -> Vec<String> {
+    let canaries = verifiers.iter().flat_map(|one| one.canaries.iter().map(move |canary| (one, canary)));
+    let killed = canaries.filter(|(_, canary)| canary.signed && verdict(canary) != Verdict::Good);
+    killed.map(|(one, canary)| line(&one.id, canary)).collect()
+}
+
+/// Lines for those that still accept: for wherever people look first.
+pub(crate) fn accepting(verifiers: &[v1::VerifierStanding]) -> Vec<String> {
+    let canaries = verifiers.iter().flat_map(|one| one.canaries.iter().map(move |canary| (one, canary)));
+    let accepting = canaries.filter(|(_, canary)| verdict(canary) == Verdict::Accepts);
+    accepting.map(|(one, canary)| format!("ALARM: {}", line(&one.id, canary))).collect()
+}
