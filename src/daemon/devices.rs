@@ -17,6 +17,7 @@ use crate::{
 
 /// One of two, of which the other one signs.
 const PAIR: &str = "one of the two issuing devices";
+const OPERATIONAL: &str = "the device of operational keys";
 
 /// Opens the `hsm_token` and proves its PIN.
 pub(super) fn token(config: &Pkcs11Config) -> anyhow::Result<Arc<Pkcs11Token>> {
@@ -33,7 +34,7 @@ fn open(config: &Pkcs11Config) -> Result<Arc<Pkcs11Token>, HsmError> {
 
 /// Opens the devices that answer: of two issuing devices one may be away, and is opened when it comes back.
 pub(super) fn keys_at_hand(config: &DaemonConfig) -> anyhow::Result<Keys> {
-    let operational = config.operational.as_ref().map(|device| at_hand(device, "operational")).transpose()?;
+    let operational = config.operational.as_ref().map(|device| at_hand(device, OPERATIONAL)).transpose()?;
     let Some(standby) = &config.standby else {
         let issuing = issuing_device(&config.hsm)?;
         return Ok(Keys { issuing, log: log_signer(&config.log_key)?, operational });
@@ -64,7 +65,7 @@ fn late(
         return Err(error);
     }
     let error: &(dyn std::error::Error + 'static) = error.as_ref();
-    tracing::error!(name: "hsm.away", device = config.token, what, error, "ALARM: a signing device is away; it is used as soon as it is back");
+    tracing::error!(name: "hsm.away", device = config.token, error, "ALARM: {what} is away; it is used as soon as it is back");
     let location = config.module.display().to_string();
     let (name, config) = (config.token.clone(), config.clone());
     Ok(Arc::new(LateDevice::new(&name, &location, move || Ok(open(&config)?))))

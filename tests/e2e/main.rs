@@ -19,6 +19,7 @@
 mod algorithms;
 mod canary;
 mod client;
+mod consumers;
 mod crash;
 mod daemon;
 mod export;

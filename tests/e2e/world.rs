@@ -76,6 +76,15 @@ impl World {
         })
     }
 
+    /// The same with a third token, `operational`, whose key the charter lists; tokens of `db-read` have a place in the
+    /// status list.
+    pub fn with_operational(change: impl FnOnce(Value) -> Value) -> Self {
+        Self::made(&[], &[], add_operational, |mut document, _| {
+            document["profiles"][0]["status"] = json!(true);
+            change(document)
+        })
+    }
+
     fn made(
         keys: &[TokenAlg],
         where_to: &[&str],
@@ -199,6 +208,9 @@ fn document(public: &Value) -> Value {
     }
     // The first is the one that the HSM holds; the others are keys of the past.
     document["issuing_keys"][0]["key"] = public["issuing_key"].clone();
+    if let Some(key) = public.get("operational_key") {
+        document["operational_keys"] = json!([{"iss": "https://breakglass.example.test/ops", "key": key}]);
+    }
     document["log_keys"] = json!([public["log_key"]]);
     document["daemons"] = json!([public["daemon"]]);
     document
@@ -240,17 +252,34 @@ token = "log"
 pin_file = "log.pin"
 "#
     );
-    fs::write(dir.join("breakglassd.toml"), text).unwrap();
+    let path = dir.join("breakglassd.toml");
+    // What was added goes on behind other ports.
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let added = old.find(ADDED).map(|at| &old[at..]).unwrap_or_default();
+    fs::write(path, text + added).unwrap();
 }
+
+/// From here on a configuration names what most worlds do not have.
+const ADDED: &str = "\n# More devices.\n";
 
 /// Names a second token in that configuration.
 fn add_standby(dir: &Path) {
     let path = dir.join("breakglassd.toml");
     let text = fs::read_to_string(&path).unwrap();
     let standby = format!(
-        "\n[standby]\nbackend = \"pkcs11\"\nmodule = \"{SOFTHSM_MODULE}\"\ntoken = \"standby\"\npin_file = \"standby.pin\"\n"
+        "{ADDED}[standby]\nbackend = \"pkcs11\"\nmodule = \"{SOFTHSM_MODULE}\"\ntoken = \"standby\"\npin_file = \"standby.pin\"\n"
     );
     fs::write(path, text + &standby).unwrap();
+}
+
+/// Names a token for operational keys in that configuration.
+fn add_operational(dir: &Path) {
+    let path = dir.join("breakglassd.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let operational = format!(
+        "{ADDED}[operational]\nbackend = \"pkcs11\"\nmodule = \"{SOFTHSM_MODULE}\"\ntoken = \"operational\"\npin_file = \"operational.pin\"\n"
+    );
+    fs::write(path, text + &operational).unwrap();
 }
 
 /// `breakglassd` with that configuration.

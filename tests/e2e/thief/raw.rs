@@ -20,20 +20,29 @@ use crate::{kit, tool::python, wish::Wish, world::World};
 impl World {
     /// What pkcs11-tool does with the stolen PIN.
     pub fn pkcs11_tool(&self, arguments: &[&str]) -> Output {
-        let pin = fs::read_to_string(self.path("issuing.pin")).unwrap();
-        let login = ["--module", SOFTHSM_MODULE, "--token-label", "issuing", "--login", "--pin", pin.trim()];
+        self.pkcs11_tool_on("issuing", arguments)
+    }
+
+    fn pkcs11_tool_on(&self, token: &str, arguments: &[&str]) -> Output {
+        let pin = fs::read_to_string(self.path(&format!("{token}.pin"))).unwrap();
+        let login = ["--module", SOFTHSM_MODULE, "--token-label", token, "--login", "--pin", pin.trim()];
         Command::new("pkcs11-tool").args(login).args(arguments).envs([self.hsm.env()]).output().unwrap()
     }
 
     /// Has the real issuing key sign any payload.
     pub fn mint(&self, payload: &[u8]) -> String {
-        let kid = self.issuing_key().thumbprint();
-        let input = CompactJwt::signing_input(TokenAlg::Es256, &kid, payload);
+        self.mint_on("issuing", &self.issuing_key().thumbprint(), payload)
+    }
+
+    /// Has the one key of a token sign an access token under this `kid`.
+    pub fn mint_on(&self, token: &str, kid: &Digest, payload: &[u8]) -> String {
+        let label = format!("{token}-1");
+        let input = CompactJwt::signing_input(TokenAlg::Es256, kid, payload);
         let (digest, signature) = (self.path("digest"), self.path("signature"));
         fs::write(&digest, Digest::of(input.as_bytes()).as_bytes()).unwrap();
         let files = ["--input-file", digest.to_str().unwrap(), "--output-file", signature.to_str().unwrap()];
-        let sign = ["--sign", "--mechanism", "ECDSA", "--signature-format", "rs", "--label", "issuing-1"];
-        let output = self.pkcs11_tool(&[&sign[..], &files].concat());
+        let sign = ["--sign", "--mechanism", "ECDSA", "--signature-format", "rs", "--label", &label];
+        let output = self.pkcs11_tool_on(token, &[&sign[..], &files].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         CompactJwt::assemble(&input, &fs::read(signature).unwrap())
     }
