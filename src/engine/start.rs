@@ -80,11 +80,10 @@ pub struct Running {
     stop: watch::Sender<bool>,
     queue: JoinHandle<()>,
     issuer: JoinHandle<()>,
-    timer: JoinHandle<()>,
-    canaries: Vec<JoinHandle<()>>,
-    destroyer: JoinHandle<()>,
-    gates: JoinHandle<()>,
-    lister: Option<JoinHandle<()>>,
+    /// What hands in commands of its own, and ends once it is asked to.
+    tended: Vec<JoinHandle<()>>,
+    /// What may be inside a device that hangs, and is not waited for.
+    at_devices: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -154,30 +153,16 @@ impl Running {
             issuer,
             patient: Patient::default(),
         };
+        let tended = tend(&engine, &stop, options, &left)?;
+        let mut at_devices = vec![tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe()))];
+        if engine.has_operational() {
+            at_devices.push(tokio::spawn(super::status_list::run(engine.clone(), stop.subscribe())));
+        }
         let running = Self {
             queue: tokio::spawn(queue.run(stop.subscribe())),
             issuer: tokio::spawn(issue::run(engine.clone(), todo)),
-            canaries: match &options.canary_key {
-                Some(key) => {
-                    let (seal, engine) = (key.public()?, engine.clone());
-                    vec![
-                        tokio::spawn(canary::tend(engine.clone(), seal, stop.subscribe())),
-                        tokio::spawn(super::probes::run(engine, stop.subscribe())),
-                    ]
-                }
-                None => Vec::new(),
-            },
-            destroyer: tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe())),
-            gates: tokio::spawn(super::gates::run(engine.clone(), stop.subscribe())),
-            lister: engine
-                .has_operational()
-                .then(|| tokio::spawn(super::status_list::run(engine.clone(), stop.subscribe()))),
-            timer: tokio::spawn(timer(
-                engine.clone(),
-                stop.subscribe(),
-                options.snapshot_every,
-                left.clone(),
-            )),
+            tended,
+            at_devices,
             engine: engine.clone(),
             stop,
         };
@@ -201,20 +186,34 @@ impl Running {
     /// Decides what is queued, finishes what is being signed, and closes the log.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        let _ = self.timer.await;
-        let _ = self.gates.await;
-        for canaries in self.canaries {
-            let _ = canaries.await;
+        for task in self.tended {
+            let _ = task.await;
         }
         let _ = self.queue.await;
         // The queue is gone, and with it the issuer's work; what is being signed has nowhere to be recorded.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.issuer).await;
         // A device that hangs is not waited for: what was not recorded is done again at the next start.
-        self.destroyer.abort();
-        if let Some(lister) = self.lister {
-            lister.abort();
+        for task in self.at_devices {
+            task.abort();
         }
     }
+}
+
+/// Starts what works beside the queue and hands in commands of its own. `left`: what earlier processes left authorized.
+fn tend(
+    engine: &Engine,
+    stop: &watch::Sender<bool>,
+    options: &Options,
+    left: &[RequestId],
+) -> Result<Vec<JoinHandle<()>>, EngineError> {
+    let stopped = || stop.subscribe();
+    let timer = timer(engine.clone(), stopped(), options.snapshot_every, left.to_vec());
+    let mut tended = vec![tokio::spawn(timer), tokio::spawn(super::gates::run(engine.clone(), stopped()))];
+    if let Some(key) = &options.canary_key {
+        tended.push(tokio::spawn(canary::tend(engine.clone(), key.public()?, stopped())));
+        tended.push(tokio::spawn(super::probes::run(engine.clone(), stopped())));
+    }
+    Ok(tended)
 }
 
 /// The devices hold the keys that the charter lists.

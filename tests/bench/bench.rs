@@ -25,12 +25,14 @@ mod crypto;
 #[path = "../e2e/daemon.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod daemon;
+mod decisions;
 mod flows;
 mod gates;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]
 mod kit;
 mod log;
+mod lookup;
 mod machine;
 mod people;
 mod report;
@@ -74,6 +76,11 @@ fn main() {
     report.figure("fsync_ms", fsync.to_json());
     let crypto = crypto::measure();
     report.figure("crypto_us", crypto.to_json());
+
+    eprintln!("a gate's decisions");
+    let decisions = decisions::measure();
+    eprintln!("OpenBao's token lookup");
+    report.decisions(decisions, lookup::openbao());
 
     eprintln!("a chain of charters");
     report.chain(chain::measure());

@@ -56,7 +56,9 @@ struct Gate {
 pub fn measure() -> Decisions {
     let mut log = Log::new(&kit::charter());
     let tokens: Vec<String> = (0..TOKENS)
-        .map(|number| token(&mut log, &format!("cold {number}"), json!({"x5t#S256": Digest::of(CERTIFICATE)})))
+        .map(|number| {
+            token(&mut log, &format!("cold {number}"), json!({"x5t#S256": Digest::of(CERTIFICATE)}))
+        })
         .collect();
     let holder = Signer::named("the holder");
     let bound = token(&mut log, "dpop", json!({"jkt": holder.public.thumbprint()}));
@@ -96,11 +98,8 @@ impl Gate {
             started,
         };
         let source = Source { kills: Arc::default(), heard: Some(now.monotonic - 1_000), ahead: 0 };
-        let known = Known {
-            charter: Arc::new(log.charter()),
-            sources: [source].into(),
-            unrecorded: Arc::default(),
-        };
+        let known =
+            Known { charter: Arc::new(log.charter()), sources: [source].into(), unrecorded: Arc::default() };
         Self { settings, known, now }
     }
 

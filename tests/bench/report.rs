@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     chain,
     crypto::Crypto,
+    decisions::Decisions,
     flows::Flows,
     gates::Gates,
     log::{Appends, Long},
+    lookup::Load,
     stats::{Samples, round},
     token::Token,
 };
@@ -106,6 +108,18 @@ impl Report {
         );
         self.at_least("whole flows over raw C_Sign, per second", 0.15, per_raw, "");
         self.at_most("idle memory (PSS)", 15.0, flows.idle_pss, " MiB");
+    }
+
+    pub fn decisions(&mut self, decisions: Decisions, openbao: Load) {
+        self.figure("gate_decisions_per_core_second", decisions.to_json());
+        self.figure("openbao_lookup_self", openbao.to_json());
+        self.at_least("gate decisions per core, warm, bound by mTLS", 20_000.0, decisions.warm, " /s");
+        self.at_least("gate decisions per core, with a DPoP proof", 5_000.0, decisions.dpop, " /s");
+        self.at_least("gate decisions per core, cold", 2_000.0, decisions.cold, " /s");
+        // A decision without the HTTP around it against a lookup with it: what each adds to a request.
+        let ratio = decisions.warm / openbao.per_core;
+        self.ratio("gate_decision_over_openbao_lookup", ratio);
+        self.at_least("warm gate decisions over OpenBao token lookups, per core", 10.0, ratio, "");
     }
 
     pub fn gates(&mut self, gates: &Gates) {
