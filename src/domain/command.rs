@@ -146,6 +146,15 @@ pub enum Command {
         /// The kill of the key that was in force when it was asked.
         kill: Option<KillId>,
     },
+    /// A verifier's revocation hook was told of a kill.
+    HookTold {
+        /// Whose hook.
+        verifier: PrincipalId,
+        /// The kill.
+        kill: KillId,
+        /// What it answered; acceptance means that it took it.
+        answer: Answer,
+    },
     /// End what has reached its deadline.
     Tick,
     /// Record refused attempts.

@@ -355,6 +355,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_ms: Option<u64>,
     },
+    /// A verifier's revocation hook was told of a kill.
+    HookAnswered {
+        /// Whose hook.
+        verifier: PrincipalId,
+        /// The kill.
+        kill: KillId,
+        /// What it answered; acceptance means that it took it.
+        answer: Answer,
+    },
     /// Attempts at power that were refused, aggregated.
     AttemptsRefused {
         /// Start of the minute.

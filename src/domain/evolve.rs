@@ -12,7 +12,6 @@ use super::{
     evidence::Evidence,
     grant::Grant,
     id::RequestId,
-    probe::Probed,
     proposal::{Proposal, proposal_of},
     request::{Authorization, Life, Outcome, Request},
     state::{Adopted, State},
@@ -158,9 +157,7 @@ impl State {
                 self.canary_authorized((verifier, kid), (*iat, *exp), *claims, index)
             }
             Event::CanaryIssued { verifier, kid, jwe, .. } => self.canary_issued((verifier, kid), jwe),
-            Event::VerifierProbed { verifier, kid, answer, kill, after_ms } => {
-                self.probed((verifier, kid), kill.zip(*after_ms), Probed { answer: *answer, at })
-            }
+            Event::VerifierProbed { .. } | Event::HookAnswered { .. } => self.answered(event, at),
             Event::IssuanceFailed { request_id, reason } => {
                 self.close(request_id, Outcome::Failed(*reason), at)
             }
@@ -332,6 +329,7 @@ impl State {
             }
         }
         self.transcripts.retain(|_, until| *until > now);
+        self.forget_sessions(now);
         self.reviews.forget(now);
         let before = self.canaries.len();
         self.canaries.retain(|_, canary| canary.exp > now);

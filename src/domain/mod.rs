@@ -19,6 +19,7 @@ mod exact;
 pub mod gate;
 pub mod genesis;
 pub mod grant;
+pub mod hook;
 pub mod id;
 mod index;
 pub mod introspection;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     canary::Canary,
+    event::Event,
     id::{KillId, PrincipalId},
     kill::{Recorded, Target},
     state::State,
@@ -218,13 +219,26 @@ impl State {
         })
     }
 
+    /// What a verifier answered, to its canary or as its revocation hook.
+    pub(super) fn answered(&mut self, event: &Event, at: Timestamp) -> Result<(), &'static str> {
+        match event {
+            Event::VerifierProbed { verifier, kid, answer, kill, after_ms } => {
+                self.probed((verifier, kid), kill.zip(*after_ms), Probed { answer: *answer, at })
+            }
+            Event::HookAnswered { verifier, kill, answer } => {
+                self.hook_answered(verifier, *kill, Probed { answer: *answer, at })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Drops what is known of canaries that are gone.
     pub(super) fn forget_probes(&mut self) {
         let canaries = &self.canaries;
         self.probes.retain(|pair, _| canaries.contains_key(pair));
     }
 
-    pub(super) fn probed(
+    fn probed(
         &mut self,
         (verifier, kid): (&PrincipalId, &Digest),
         about: Option<(KillId, u64)>,

@@ -16,7 +16,8 @@ use super::{
     evidence::Evidence,
     gate::Gates,
     genesis::Replacement,
-    id::{PrincipalId, ProfileId, RequestId},
+    hook::Sessions,
+    id::{KillId, PrincipalId, ProfileId, RequestId},
     index::{Cooldowns, Index},
     kill::{Kills, Target},
     probe::Probes,
@@ -61,6 +62,8 @@ pub struct State {
     pub(super) gates: Gates,
     /// By the issuing key and the verifier.
     pub(super) canaries: BTreeMap<(Digest, PrincipalId), Canary>,
+    /// Sessions of verifiers that may outlive kills, by the kill and the verifier.
+    pub(super) sessions: BTreeMap<(KillId, PrincipalId), Sessions>,
     /// What verifiers did with their canaries, by the same.
     pub(super) probes: BTreeMap<(Digest, PrincipalId), Probes>,
     /// The new chains that are announced in place of this one, and the one that has replaced it.
@@ -99,6 +102,8 @@ struct Stored {
     canaries: Vec<Canary>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     probes: Vec<Probes>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<Sessions>,
     sightings: Sightings,
     reviews: OpenReviews,
     #[serde(default, skip_serializing_if = "is_empty")]
@@ -130,6 +135,7 @@ impl From<State> for Stored {
             transcripts: state.transcripts.into_iter().collect(),
             canaries: state.canaries.into_values().collect(),
             probes: state.probes.into_values().collect(),
+            sessions: state.sessions.into_values().collect(),
             sightings: state.sightings,
             destroyed: state.destroyed,
             reviews: state.reviews,
@@ -167,6 +173,11 @@ impl TryFrom<Stored> for State {
                 .canaries
                 .into_iter()
                 .map(|canary| ((canary.kid, canary.verifier.clone()), canary))
+                .collect(),
+            sessions: stored
+                .sessions
+                .into_iter()
+                .map(|sessions| ((sessions.kill, sessions.verifier.clone()), sessions))
                 .collect(),
             probes: stored
                 .probes

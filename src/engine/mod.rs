@@ -17,6 +17,7 @@ mod error;
 mod failover;
 mod gates;
 mod genesis;
+mod hooks;
 mod initialise;
 mod introspect;
 mod issue;
@@ -60,6 +61,7 @@ use crate::{
         id::{InstanceId, RequestId},
         time::Timestamp,
     },
+    fetch::Fetcher,
     hsm::{LogSigner, SigningDevice},
     jose::GeneralJws,
     store::SqliteStore,
@@ -154,7 +156,9 @@ struct Shared {
     status_list: watch::Sender<Option<Arc<StatusList>>>,
     undestroyed: destroy::Undestroyed,
     /// Absent where no canaries are made.
-    prober: Option<probes::Prober>,
+    canary_key: Option<CanaryKey>,
+    /// Made when it is first needed.
+    fetcher: std::sync::OnceLock<Fetcher>,
     asking: probes::Asking,
     /// From when on after a kill an answer that is no refusal is recorded.
     probe_deadline: Duration,
@@ -233,6 +237,11 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.clock.wall()
+    }
+
+    /// For verifiers and their hooks.
+    fn fetcher(&self) -> &Fetcher {
+        self.shared.fetcher.get_or_init(Fetcher::new)
     }
 
     fn daemon(&self) -> Actor {

@@ -316,6 +316,7 @@ fn touched(event: &Event) -> Option<RequestId> {
         | Event::CanaryAuthorized { .. }
         | Event::CanaryIssued { .. }
         | Event::VerifierProbed { .. }
+        | Event::HookAnswered { .. }
         | Event::KillRecorded { .. }
         | Event::LiftRecorded { .. }
         | Event::UsesReported { .. }

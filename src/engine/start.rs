@@ -14,13 +14,8 @@ use tokio::{
 };
 
 use super::{
-    CanaryKey, Clock, Engine, EngineError, Keys, Latch, Shared, canary,
-    clock::Reference,
-    issue,
-    patient::Patient,
-    probes::{Asking, Prober},
-    queue::Queue,
-    snapshot,
+    CanaryKey, Clock, Engine, EngineError, Keys, Latch, Shared, canary, clock::Reference, issue,
+    patient::Patient, probes::Asking, queue::Queue, snapshot,
 };
 use crate::{
     domain::{
@@ -132,7 +127,8 @@ impl Running {
             operational,
             status_list: watch::Sender::new(None),
             undestroyed: super::destroy::Undestroyed::default(),
-            prober: options.canary_key.clone().map(Prober::new),
+            canary_key: options.canary_key.clone(),
+            fetcher: std::sync::OnceLock::new(),
             asking: Asking::default(),
             probe_deadline: options.probe_deadline,
             probing: tokio::sync::Notify::new(),
@@ -208,7 +204,11 @@ fn tend(
 ) -> Result<Vec<JoinHandle<()>>, EngineError> {
     let stopped = || stop.subscribe();
     let timer = timer(engine.clone(), stopped(), options.snapshot_every, left.to_vec());
-    let mut tended = vec![tokio::spawn(timer), tokio::spawn(super::gates::run(engine.clone(), stopped()))];
+    let mut tended = vec![
+        tokio::spawn(timer),
+        tokio::spawn(super::gates::run(engine.clone(), stopped())),
+        tokio::spawn(super::hooks::run(engine.clone(), stopped())),
+    ];
     if let Some(key) = &options.canary_key {
         tended.push(tokio::spawn(canary::tend(engine.clone(), key.public()?, stopped())));
         tended.push(tokio::spawn(super::probes::run(engine.clone(), stopped())));

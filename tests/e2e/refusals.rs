@@ -74,6 +74,7 @@ impl Judge {
                     | Event::SnapshotTaken { .. }
                     | Event::IssuingKeyDestroyed { .. }
                     | Event::VerifierProbed { .. }
+                    | Event::HookAnswered { .. }
             )
         };
         entries.into_iter().filter(|bytes| !its_own(bytes)).collect()

@@ -13,6 +13,7 @@ mod device;
 mod documents;
 mod foreign;
 mod health;
+mod hooks;
 mod introspection;
 #[expect(dead_code, reason = "shared with tests/core, which uses all of it")]
 #[expect(clippy::needless_pass_by_value, reason = "as in tests/core")]

@@ -38,14 +38,20 @@ struct Shared {
     keys: Mutex<Vec<Value>>,
     /// Key ids of the tokens that it was shown, and its answers.
     seen: Mutex<Vec<(Digest, u16)>>,
+    /// What its revocation hook was told.
+    told: Mutex<Vec<Value>>,
 }
 
 impl Verifier {
     pub fn new(kind: Kind) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/login", listener.local_addr().unwrap());
-        let shared =
-            Arc::new(Shared { kind: Mutex::new(kind), keys: Mutex::default(), seen: Mutex::default() });
+        let shared = Arc::new(Shared {
+            kind: Mutex::new(kind),
+            keys: Mutex::default(),
+            seen: Mutex::default(),
+            told: Mutex::default(),
+        });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for peer in listener.incoming().flatten() {
@@ -60,6 +66,11 @@ impl Verifier {
         *self.shared.kind.lock().unwrap() = kind;
     }
 
+    /// What its revocation hook was told.
+    pub fn told(&self) -> Vec<Value> {
+        self.shared.told.lock().unwrap().clone()
+    }
+
     pub fn seen(&self) -> Vec<(Digest, u16)> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -68,8 +79,18 @@ impl Verifier {
 impl Shared {
     fn serve(&self, peer: &TcpStream) {
         let mut peer = BufReader::new(peer);
-        while let Some(jwt) = read(&mut peer) {
+        while let Some(shown) = read(&mut peer) {
             let kind = *self.kind.lock().unwrap();
+            let jwt = match shown {
+                Shown::Token(jwt) => jwt,
+                Shown::Kill(told) => {
+                    let status = if let Kind::Fixed(status) = kind { status } else { 204 };
+                    self.told.lock().unwrap().push(told);
+                    let mut out: &TcpStream = peer.get_ref();
+                    write!(out, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").unwrap();
+                    continue;
+                }
+            };
             let status = match kind {
                 Kind::Fixed(status) => status,
                 Kind::Silent => {
@@ -109,8 +130,15 @@ fn kid(jwt: &str) -> Digest {
     *CompactJwt::parse(jwt, 8_000).unwrap().kid()
 }
 
-/// The token of the next request: in its body, or its bearer token.
-fn read(peer: &mut BufReader<&TcpStream>) -> Option<String> {
+/// What it is sent.
+enum Shown {
+    Token(String),
+    /// To its revocation hook.
+    Kill(Value),
+}
+
+/// The next request: a token in its body, a bearer token, or a kill.
+fn read(peer: &mut BufReader<&TcpStream>) -> Option<Shown> {
     let (mut length, mut bearer) = (0, None);
     loop {
         let mut line = String::new();
@@ -132,5 +160,9 @@ fn read(peer: &mut BufReader<&TcpStream>) -> Option<String> {
     let mut body = vec![0; length];
     peer.read_exact(&mut body).ok()?;
     let body: Option<Value> = serde_json::from_slice(&body).ok();
-    body.map(|body| body["jwt"].as_str().unwrap().to_owned()).or(bearer)
+    match body {
+        Some(body) if body["kill"].is_object() => Some(Shown::Kill(body)),
+        Some(body) => Some(Shown::Token(body["jwt"].as_str().unwrap().to_owned())),
+        None => bearer.map(Shown::Token),
+    }
 }

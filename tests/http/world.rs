@@ -160,6 +160,17 @@ impl World {
         entries
     }
 
+    /// Files a request.
+    pub fn file(&self, name: &str) -> RequestId {
+        let now = self.engine.now().seconds();
+        let charter = self.engine.charter().unwrap();
+        let times = json!({"requested_at": now, "expires_at": now + 600, "ttl": 600});
+        let payload = kit::bytes(&kit::patch(kit::grant_named(&charter, name), times));
+        let request = key("erin/file").jws(Typ::Request, &payload, now).to_json();
+        let filed = self.engine.file(Actor::Peer { key: None }, &request);
+        self.runtime.block_on(filed).unwrap().0
+    }
+
     /// Files a request and has it approved by alice and bob.
     pub fn authorize(&self, name: &str) -> RequestId {
         let now = self.engine.now().seconds();

@@ -282,6 +282,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::CanaryAuthorized { .. } => "canary_authorized",
         Event::CanaryIssued { .. } => "canary_issued",
         Event::VerifierProbed { .. } => "verifier_probed",
+        Event::HookAnswered { .. } => "hook_answered",
         Event::AttemptsRefused { .. } => "attempts_refused",
         Event::SnapshotTaken { .. } => "snapshot_taken",
     }

@@ -133,14 +133,53 @@ pub(crate) fn json(verifier: &v1::VerifierStanding) -> Value {
             "asked": canary.asked,
         })
     };
-    json!({"id": verifier.id, "canaries": verifier.canaries.iter().map(canary).collect::<Vec<_>>()})
+    let session = |session: &v1::SessionStanding| {
+        json!({
+            "kill": session.kill_id,
+            "requests": session.requests,
+            "until": session.until.as_ref().map(|until| until.seconds),
+            "has_hook": session.has_hook,
+            "hook": session.hook.as_ref().map(answer),
+        })
+    };
+    json!({
+        "id": verifier.id,
+        "canaries": verifier.canaries.iter().map(canary).collect::<Vec<_>>(),
+        "sessions": verifier.sessions.iter().map(session).collect::<Vec<_>>(),
+    })
 }
 
-/// Lines for those with a killed key.
+/// What may be left of sessions that a verifier began before a kill.
+fn session(verifier: &str, session: &v1::SessionStanding) -> String {
+    let (verifier, kill) = (text::safe(verifier), text::safe(&session.kill_id));
+    let until = text::instant(session.until.as_ref().map_or(0, |until| until.seconds));
+    let what = match &session.hook {
+        Some(hook) if hook.answer == "accepted" => {
+            format!(
+                "its revocation hook has taken the kill (status {}), and by its word ended its sessions",
+                hook.status
+            )
+        }
+        Some(hook) => format!(
+            "its revocation hook FAILS ({}): sessions that began before may live until {until}; it is told again",
+            reason(hook)
+        ),
+        None if session.has_hook => {
+            format!("its revocation hook is being told; until it answers, sessions may live until {until}")
+        }
+        None => format!(
+            "sessions of its own that began before may live until {until}; it has no hook to end them"
+        ),
+    };
+    format!("{verifier}: {what} (kill {kill})")
+}
+
+/// Lines for those with a killed key, and for sessions that outlive a kill.
 pub(crate) fn killed(verifiers: &[v1::VerifierStanding]) -> Vec<String> {
     let canaries = verifiers.iter().flat_map(|one| one.canaries.iter().map(move |canary| (one, canary)));
     let killed = canaries.filter(|(_, canary)| canary.signed && verdict(canary) != Verdict::Good);
-    killed.map(|(one, canary)| line(&one.id, canary)).collect()
+    let sessions = verifiers.iter().flat_map(|one| one.sessions.iter().map(|it| session(&one.id, it)));
+    killed.map(|(one, canary)| line(&one.id, canary)).chain(sessions).collect()
 }
 
 /// Lines for those that still accept: for wherever people look first.

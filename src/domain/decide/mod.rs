@@ -12,6 +12,7 @@ mod destroy;
 mod file;
 mod gate;
 mod genesis;
+mod hook;
 mod issue;
 mod judge;
 mod kill;
@@ -87,6 +88,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Result<Vec
         Command::CanaryIssued { verifier, kid, jwt, jwe } => canary::issued(state, verifier, kid, *jwt, jwe),
         Command::Probed { verifier, kid, answer, kill } => {
             probe::decide(state, (verifier, kid), *answer, *kill, context)
+        }
+        Command::HookTold { verifier, kill, answer } => {
+            hook::decide(state, verifier, *kill, *answer, context)
         }
         Command::Tick => Ok(tick::decide(state, context)),
         Command::Refused { minute, peer, reason, count } => Ok(vec![Event::AttemptsRefused {

@@ -44,6 +44,7 @@ impl Event {
             | Self::CanaryAuthorized { .. }
             | Self::CanaryIssued { .. }
             | Self::VerifierProbed { .. }
+            | Self::HookAnswered { .. }
             | Self::AttemptsRefused { .. }
             | Self::KillEnforced { .. }
             | Self::SnapshotTaken { .. } => &[],

@@ -33,6 +33,7 @@ impl State {
         }
         let target = &signed.about().target;
         let (hit, until) = (self.hit_by(target), self.killed_until(target, signed.signed_at(), at.seconds()));
+        self.outlived_by_sessions(signed.about().id, target, at);
         Arc::make_mut(&mut self.kills).record(&signed, at, until);
         hit.iter().try_for_each(|id| self.close(id, Outcome::Killed, at))
     }

@@ -267,6 +267,14 @@ pub enum Refusal {
         /// Which key.
         kid: crate::jose::Digest,
     },
+    /// The hook was told, or nothing of that kill can be left there.
+    #[error("{verifier} has no sessions that outlive kill {kill}, or its hook has been told")]
+    HookNotDue {
+        /// Whose hook.
+        verifier: super::id::PrincipalId,
+        /// Which kill.
+        kill: super::id::KillId,
+    },
     /// A snapshot of entries that do not exist.
     #[error("the snapshot claims {size} entries, but the log has {log}")]
     SnapshotAhead {

@@ -70,6 +70,7 @@ impl Refusal {
             Self::KeyNotToDestroy(_) => "KEY_NOT_TO_DESTROY",
             Self::NoStandby(_) => "NO_STANDBY",
             Self::CanaryUnknown { .. } => "CANARY_UNKNOWN",
+            Self::HookNotDue { .. } => "HOOK_NOT_DUE",
             Self::SnapshotAhead { .. } => "SNAPSHOT_AHEAD",
             Self::AnotherInstance => "ANOTHER_INSTANCE",
             Self::Clock { .. } => "CLOCK_REFUSED",
@@ -136,6 +137,7 @@ impl Refusal {
             | Self::DeadlinePassed
             | Self::FailureUnfounded
             | Self::CanaryNotDue { .. }
+            | Self::HookNotDue { .. }
             | Self::KeyNotToDestroy(_)
             | Self::NoStandby(_)
             | Self::SnapshotAhead { .. }

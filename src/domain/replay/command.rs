@@ -123,9 +123,7 @@ impl Replay {
             Event::CanaryIssued { verifier, kid, jwt, jwe } => {
                 Command::CanaryIssued { verifier: verifier.clone(), kid: *kid, jwt: *jwt, jwe: jwe.clone() }
             }
-            Event::VerifierProbed { verifier, kid, answer, kill, .. } => {
-                Command::Probed { verifier: verifier.clone(), kid: *kid, answer: *answer, kill: *kill }
-            }
+            Event::VerifierProbed { .. } | Event::HookAnswered { .. } => return answered(event),
             Event::AttemptsRefused { minute, peer, reason, count } => {
                 Command::Refused { minute: *minute, peer: *peer, reason: reason.clone(), count: *count }
             }
@@ -141,5 +139,18 @@ impl Replay {
                 ));
             }
         })
+    }
+}
+
+/// What a verifier answered, to its canary or as its revocation hook.
+fn answered(event: &Event) -> Result<Command, WrongEntry> {
+    match event {
+        Event::VerifierProbed { verifier, kid, answer, kill, .. } => {
+            Ok(Command::Probed { verifier: verifier.clone(), kid: *kid, answer: *answer, kill: *kill })
+        }
+        Event::HookAnswered { verifier, kill, answer } => {
+            Ok(Command::HookTold { verifier: verifier.clone(), kill: *kill, answer: *answer })
+        }
+        _ => Err(WrongEntry::Differs("it is no answer of a verifier".into())),
     }
 }

@@ -294,6 +294,7 @@ fn came_by(entry: &Entry) -> Result<(), WrongEntry> {
             | Event::AttemptsRefused { .. }
             | Event::IssuingKeyDestroyed { .. }
             | Event::VerifierProbed { .. }
+            | Event::HookAnswered { .. }
             | Event::KillEnforced { .. }
             | Event::SnapshotTaken { .. },
             Actor::Peer { .. },

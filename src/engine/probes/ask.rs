@@ -63,12 +63,8 @@ struct Showing {
 
 /// Shows a verifier what nobody signed, and then its canary. `None` where that cannot be: the charter says no more how, or the
 /// canary was made by another daemon.
-pub(super) async fn show(
-    engine: &Engine,
-    fetcher: &Fetcher,
-    key: &CanaryKey,
-    canary: &Canary,
-) -> Option<Answer> {
+pub(super) async fn show(engine: &Engine, key: &CanaryKey, canary: &Canary) -> Option<Answer> {
+    let fetcher = engine.fetcher();
     let showing = showing(engine, key, canary)?;
     let mut random = [0; POKE_RANDOM];
     getrandom::fill(&mut random).ok()?;
@@ -101,7 +97,8 @@ async fn ask(fetcher: &Fetcher, probe: &Probe, jwt: &str) -> Answer {
     }
 }
 
-const fn cause(error: &FetchError) -> Cause {
+/// Why there is no answer.
+pub(in crate::engine) const fn cause(error: &FetchError) -> Cause {
     match error {
         FetchError::Unreachable { .. } => Cause::Connection,
         FetchError::Late { .. } => Cause::Late,

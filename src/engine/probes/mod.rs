@@ -17,6 +17,7 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 pub use ask::CanaryKey;
+pub(super) use ask::cause;
 
 use super::{Engine, EngineError, start::stopped};
 use crate::{
@@ -26,7 +27,6 @@ use crate::{
         id::{KillId, PrincipalId},
         probe::Answer,
     },
-    fetch::Fetcher,
     jose::Digest,
 };
 
@@ -81,7 +81,7 @@ impl Engine {
 
     /// Shows a verifier its canaries once, now, and records what it answered. Nothing where it has none.
     pub async fn probe(&self, verifier: &PrincipalId) -> Result<Vec<(Digest, Answer)>, EngineError> {
-        let Some(prober) = &self.shared.prober else { return Ok(Vec::new()) };
+        let Some(key) = &self.shared.canary_key else { return Ok(Vec::new()) };
         let canaries: Vec<(Canary, Option<KillId>)> = self.read(|state| {
             let own = state.canaries().filter(|canary| canary.verifier == *verifier && canary.jwe.is_some());
             own.map(|canary| (canary.clone(), state.killed_by(&canary.kid).map(|kill| kill.kill.id)))
@@ -89,7 +89,7 @@ impl Engine {
         });
         let mut answers = Vec::new();
         for (canary, kill) in canaries {
-            if let Some(answer) = ask::show(self, &prober.fetcher, &prober.key, &canary).await {
+            if let Some(answer) = ask::show(self, key, &canary).await {
                 self.answered(&canary, kill, answer).await?;
                 answers.push((canary.kid, answer));
             }
@@ -105,18 +105,6 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let (verifier, kid) = (canary.verifier.clone(), canary.kid);
         self.submit(self.daemon(), Command::Probed { verifier, kid, answer, kill }).await.map(drop)
-    }
-}
-
-/// What it takes to ask.
-pub(super) struct Prober {
-    key: CanaryKey,
-    fetcher: Fetcher,
-}
-
-impl Prober {
-    pub(super) fn new(key: CanaryKey) -> Self {
-        Self { key, fetcher: Fetcher::new() }
     }
 }
 
@@ -256,8 +244,7 @@ fn urgent_until(engine: &Engine, kill: &KillId) -> Instant {
 
 /// One question; nothing where none can be asked.
 async fn asked(engine: &Engine, canary: &Canary) -> Option<Answer> {
-    let prober = engine.shared.prober.as_ref()?;
-    let answer = ask::show(engine, &prober.fetcher, &prober.key, canary).await?;
+    let answer = ask::show(engine, engine.shared.canary_key.as_ref()?, canary).await?;
     engine.shared.asking.note(&(canary.verifier.clone(), canary.kid), answer);
     Some(answer)
 }

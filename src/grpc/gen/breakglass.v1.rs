@@ -5073,6 +5073,9 @@ pub struct VerifierStanding {
     /// For each issuing key that it has a canary of.
     #[prost(message, repeated, tag = "2")]
     pub canaries: ::prost::alloc::vec::Vec<CanaryStanding>,
+    /// Sessions of its own that may outlive what was killed, for each kill.
+    #[prost(message, repeated, tag = "3")]
+    pub sessions: ::prost::alloc::vec::Vec<SessionStanding>,
 }
 /// CanaryStanding is what is known of a verifier and an issuing key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5101,6 +5104,25 @@ pub struct CanaryStanding {
     /// What it answered last, if it is being asked; it need not be an entry yet. As in ProbeAnswer.
     #[prost(string, tag = "8")]
     pub last_answer: ::prost::alloc::string::String,
+}
+/// SessionStanding is what may be left at a verifier of the time before a kill.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionStanding {
+    /// The kill.
+    #[prost(string, tag = "1")]
+    pub kill_id: ::prost::alloc::string::String,
+    /// How many tokens were alive when they were killed, and may have begun sessions there; of many not all are counted.
+    #[prost(uint32, tag = "2")]
+    pub requests: u32,
+    /// When the last such session has ended by itself.
+    #[prost(message, optional, tag = "3")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the charter names a hook that ends them.
+    #[prost(bool, tag = "4")]
+    pub has_hook: bool,
+    /// What the hook answered last; `accepted` means that it took the kill, anything else that it is told again.
+    #[prost(message, optional, tag = "5")]
+    pub hook: ::core::option::Option<ProbeAnswer>,
 }
 /// ProbeAnswer is what a verifier answered to its canary.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,11 +1,15 @@
 //! What is known of verifiers as messages.
 
 use super::v1;
+use crate::domain::hook::Sessions;
 use crate::domain::id::PrincipalId;
 use crate::domain::probe::{Answer, Probed};
 use crate::domain::{State, canary::Canary};
 use crate::engine::Engine;
-use crate::grpc::time::instant;
+use crate::grpc::time::{instant, seconds};
+
+/// Kills whose sessions are shown, for each verifier: those that wait for the hook first, then the newest.
+const MOST_SESSIONS: usize = 50;
 
 pub(super) fn standing(engine: &Engine, id: &PrincipalId) -> v1::VerifierStanding {
     let mut canaries: Vec<v1::CanaryStanding> = engine.read(|state| {
@@ -19,7 +23,28 @@ pub(super) fn standing(engine: &Engine, id: &PrincipalId) -> v1::VerifierStandin
             last.as_str().clone_into(&mut canary.last_answer);
         }
     }
-    v1::VerifierStanding { id: id.to_string(), canaries }
+    let sessions = engine.read(|state| {
+        let has_hook = state.charter().is_some_and(|charter| {
+            let mut verifiers = charter.document().verifiers.iter();
+            verifiers.any(|one| one.id == *id && one.revocation_hook.is_some())
+        });
+        let own = state.sessions().filter(|sessions| sessions.verifier == *id);
+        let mut own: Vec<&Sessions> = own.collect();
+        own.sort_by_key(|sessions| (sessions.hook.is_none(), sessions.until));
+        let newest = own.into_iter().rev().take(MOST_SESSIONS);
+        newest.map(|sessions| session(sessions, has_hook)).collect()
+    });
+    v1::VerifierStanding { id: id.to_string(), canaries, sessions }
+}
+
+fn session(sessions: &Sessions, has_hook: bool) -> v1::SessionStanding {
+    v1::SessionStanding {
+        kill_id: sessions.kill.to_string(),
+        requests: sessions.requests.len().try_into().unwrap_or(u32::MAX),
+        until: Some(seconds(sessions.until)),
+        has_hook,
+        hook: sessions.hook.as_ref().map(|hook| answer(hook, 0)),
+    }
 }
 
 fn canary(state: &State, canary: &Canary) -> v1::CanaryStanding {

@@ -13,7 +13,7 @@ impl World {
         self.signing("kill", &[arguments, &why].concat(), serial)
     }
 
-    fn signing(&self, command: &str, arguments: &[&str], serial: u32) -> Ran {
+    pub fn signing(&self, command: &str, arguments: &[&str], serial: u32) -> Ran {
         let (serial, pin) = (serial.to_string(), self.file("pin"));
         let device = ["--serial", &serial, "--pin-file", &pin, "--yes"];
         self.json(&[&[command], arguments, &device].concat())

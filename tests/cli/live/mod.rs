@@ -12,6 +12,7 @@ mod kill;
 mod lost;
 mod night;
 mod offline;
+mod openbao;
 mod pty;
 mod readiness;
 mod review;

@@ -134,6 +134,11 @@ impl World {
         self.root.to_str().unwrap().to_owned()
     }
 
+    /// As in the charter: where its documents are served.
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
