@@ -14,6 +14,9 @@ use crate::jose::Digest;
 /// A header at most, in bytes.
 const MAX_BYTES: usize = 12_000;
 
+/// What Caddy writes where there is no certificate: its placeholder, as it stands in its configuration.
+const CADDY_NONE: &str = "{http.request.tls.client.certificate_der_base64}";
+
 /// What a header is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy's header with the client certificate cannot be read: {0}")]
@@ -24,7 +27,7 @@ pub fn digest(text: &str, format: CertificateFormat) -> Result<Option<Digest>, C
     if text.len() > MAX_BYTES {
         return Err(CertificateError("it is longer than any client certificate"));
     }
-    if text.is_empty() {
+    if text.is_empty() || text == CADDY_NONE {
         return Ok(None);
     }
     match format {
@@ -151,6 +154,7 @@ mod tests {
             assert_eq!(digest(&text, format), Ok(Some(expected)), "{text}");
         }
         assert_eq!(digest("", CertificateFormat::Pem), Ok(None));
+        assert_eq!(digest(CADDY_NONE, CertificateFormat::Der), Ok(None));
     }
 
     #[test]

@@ -54,6 +54,7 @@ The configuration:
   certificate = \"gate.cert.pem\"    both from breakglass key new
   max_stale = 10                    seconds without a word of a daemon, then it refuses; 60 at most
   listen = \"127.0.0.1:9400\"        where proxies ask (GET /auth), or \"unix:/run/gate.sock\"
+  envoy = \"127.0.0.1:9402\"         where Envoy asks over gRPC (ext_authz)
   control = \"127.0.0.1:9401\"       /healthz /readyz /status /metrics
 
   [[daemons]]                       one or more; their keys are pinned by the charter

@@ -29,5 +29,11 @@ pub(crate) use kill::parse_head as kill_head;
 #[path = "gen/breakglass.v1.rs"]
 pub mod v1;
 
+/// What Envoy asks a gate, by Envoy's own numbers.
+#[rustfmt::skip]
+#[expect(clippy::pedantic, reason = "generated")]
+#[path = "gen/envoy.service.auth.v3.rs"]
+pub mod envoy;
+
 /// The encoded `FileDescriptorSet` of `v1` and all it imports, as reflection serves it.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

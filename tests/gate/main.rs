@@ -13,6 +13,8 @@
     reason = "json! makes values, and tests read better without borrowing each"
 )]
 
+mod abuse;
+mod caddy;
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "the client serves the tests of the daemon as well, which make other calls")]
 mod client;
@@ -21,6 +23,7 @@ mod client;
 mod daemon;
 mod decide;
 mod dpop;
+mod envoy;
 mod faults;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]

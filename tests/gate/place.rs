@@ -97,6 +97,15 @@ impl Place {
 
     /// Starts a gate with this change of its configuration, and waits until it answers; not until it accepts.
     pub fn gate(&self, change: impl Fn(String) -> String) -> Gate {
+        self.started(change, &[])
+    }
+
+    /// The same with more environment.
+    pub fn gate_with(&self, env: &[(&str, &str)]) -> Gate {
+        self.started(|config| config, env)
+    }
+
+    fn started(&self, change: impl Fn(String) -> String, env: &[(&str, &str)]) -> Gate {
         static GATES: AtomicUsize = AtomicUsize::new(0);
         for _ in 0..5 {
             let name = format!("gate-{}", GATES.fetch_add(1, Ordering::Relaxed));
@@ -106,6 +115,7 @@ impl Place {
             fs::write(&path, text).unwrap();
             let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass-gate"));
             command.arg("--config").arg(&path).env("RUST_LOG", "breakglass=debug,info");
+            command.envs(env.iter().copied());
             let mut process = Process::spawn(&name, self.world.dir.path(), &mut command);
             let up = wait_for("the gate to answer or to end", DEADLINE, || {
                 if process.exited().is_some() {

@@ -53,6 +53,7 @@ struct Raw {
     #[serde(default = "default_max_stale")]
     max_stale: u32,
     listen: Option<String>,
+    envoy: Option<String>,
     control: SocketAddr,
     #[serde(default)]
     daemons: Vec<RawDaemon>,
@@ -110,6 +111,8 @@ pub struct GateConfig {
     pub max_stale: i64,
     /// Where proxies ask, if any do.
     pub listen: Option<Listen>,
+    /// Where Envoy asks over gRPC, if it does.
+    pub envoy: Option<Listen>,
     /// Where operators look.
     pub control: SocketAddr,
     /// `host:port` of each daemon's gRPC.
@@ -146,9 +149,10 @@ impl GateConfig {
         let rules: Result<Vec<_>, _> =
             raw.map.into_iter().enumerate().map(|(at, rule)| rule.check(at + 1)).collect();
         let map = Map(rules.map_err(wrong)?);
-        let listen = raw.listen.map(|text| listen(&text, folder)).transpose().map_err(wrong)?;
-        if listen.is_some() && map.0.is_empty() {
-            let why = "listen needs at least one [[map]] rule: what no rule is about is refused";
+        let place = |text: Option<String>| text.map(|text| listen(&text, folder)).transpose();
+        let (listen, envoy) = (place(raw.listen).map_err(wrong)?, place(raw.envoy).map_err(wrong)?);
+        if (listen.is_some() || envoy.is_some()) && map.0.is_empty() {
+            let why = "proxies that ask need at least one [[map]] rule: what no rule is about is refused";
             return Err(wrong(why.into()));
         }
         raw.headers.check().map_err(wrong)?;
@@ -164,6 +168,7 @@ impl GateConfig {
             certificate: folder.join(raw.certificate),
             max_stale: i64::from(raw.max_stale) * 1000,
             listen,
+            envoy,
             control: raw.control,
             daemons,
             proxy: raw.proxy.check().map_err(wrong)?,
@@ -212,7 +217,7 @@ fn listen(text: &str, folder: &Path) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(Listen::Unix(folder.join(path)));
     }
-    let wrong = || format!("listen = {text:?} is neither ADDRESS:PORT nor unix:PATH");
+    let wrong = || format!("{text:?} is neither ADDRESS:PORT nor unix:PATH");
     text.parse().map(Listen::Tcp).map_err(|_| wrong())
 }
 

@@ -1,4 +1,4 @@
-//! Listening: for proxies that ask (`auth`), and for operators who look (`control`).
+//! Listening: for proxies that ask (`auth` over HTTP, `envoy` over gRPC), and for operators who look (`control`).
 //!
 //! Invariants: both are bounded as the daemon's HTTP is (`http::connection`); every answer is made from memory, without
 //! waiting for anybody; nothing reads a request's body.
@@ -6,8 +6,9 @@
 mod auth;
 mod control;
 mod described;
+mod envoy;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, os::unix::fs::FileTypeExt as _, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -39,33 +40,23 @@ const CONTROL: Limits = Limits {
 /// The sockets of a gate, bound.
 pub(super) struct Sockets {
     auth: Option<Listener>,
+    envoy: Option<Listener>,
     control: Listener,
 }
 
 impl Sockets {
     /// Binds what the configuration names.
     pub(super) async fn bind(gate: &Gate) -> io::Result<Self> {
-        let named = |place: String| {
-            move |error: io::Error| {
-                io::Error::new(error.kind(), format!("{place} cannot be listened on: {error}"))
-            }
-        };
-        let auth = match &gate.config.listen {
+        let config = &gate.config;
+        let auth = match &config.listen {
+            Some(place) => Some(bind(place).await?),
             None => None,
-            Some(Listen::Tcp(address)) => {
-                let bound = TcpListener::bind(address).await.map_err(named(address.to_string()))?;
-                Some(Listener::Tcp(bound))
-            }
-            Some(Listen::Unix(path)) => {
-                // What an earlier process left; a living one would have its socket taken, as systemd's restart wants it.
-                let _ = std::fs::remove_file(path);
-                let bound = UnixListener::bind(path).map_err(named(path.display().to_string()))?;
-                Some(Listener::Unix(bound))
-            }
         };
-        let control = gate.config.control;
-        let control = TcpListener::bind(control).await.map_err(named(control.to_string()))?;
-        Ok(Self { auth, control: Listener::Tcp(control) })
+        let envoy = match &config.envoy {
+            Some(place) => Some(bind(place).await?),
+            None => None,
+        };
+        Ok(Self { auth, envoy, control: bind(&Listen::Tcp(config.control)).await? })
     }
 
     /// Serves until `stop`.
@@ -76,8 +67,40 @@ impl Sockets {
                 accept(listener, router, &AUTH, stop.clone()).await;
             }
         };
+        let envoy = async {
+            if let Some(listener) = self.envoy
+                && let Err(error) = envoy::serve(listener, Arc::clone(&gate), stop.clone()).await
+            {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the gRPC server for Envoy stopped"
+                );
+            }
+        };
         let control = control::router(Arc::clone(&gate));
         let control = accept(self.control, |_| Some(control.clone()), &CONTROL, stop.clone());
-        tokio::join!(auth, control);
+        tokio::join!(auth, envoy, control);
+    }
+}
+
+async fn bind(place: &Listen) -> io::Result<Listener> {
+    let named = |place: String, error: io::Error| {
+        io::Error::new(error.kind(), format!("{place} cannot be listened on: {error}"))
+    };
+    match place {
+        Listen::Tcp(address) => match TcpListener::bind(address).await {
+            Ok(bound) => Ok(Listener::Tcp(bound)),
+            Err(error) => Err(named(address.to_string(), error)),
+        },
+        Listen::Unix(path) => {
+            // What an earlier process left; anything else of that name is not touched.
+            let is_socket = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+            if is_socket {
+                std::fs::remove_file(path)?;
+            }
+            UnixListener::bind(path)
+                .map(Listener::Unix)
+                .map_err(|error| named(path.display().to_string(), error))
+        }
     }
 }
