@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 
 use crate::{
-    client::ClientError,
+    client::{ClientError, tunnel::TunnelError},
     config::{chain::ChainError, client::ConfigError},
     domain::{
         attestation::AttestationError,
@@ -106,6 +106,9 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<(Exit, String)> {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return found(of_client(error), &error.reason);
     }
+    if let Some(error) = cause.downcast_ref::<TunnelError>() {
+        return found(of_tunnel(error), error.reason());
+    }
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
         // A charter that is not the pinned one is no slip of the pen.
         let is_charter = matches!(error, ConfigError::Charter { .. });
@@ -174,5 +177,17 @@ fn of_client(error: &ClientError) -> Exit {
         // The pinned key did not answer: whoever did is not the daemon.
         Code::Unauthenticated if error.reason == "SERVER_NOT_PINNED" => Exit::Unverified,
         _ => Exit::Refused,
+    }
+}
+
+fn of_tunnel(error: &TunnelError) -> Exit {
+    match error {
+        TunnelError::Address(_) | TunnelError::NoPin | TunnelError::Setup(_) => Exit::Usage,
+        TunnelError::NotPinned(_) | TunnelError::Answer(_) => Exit::Unverified,
+        TunnelError::Refused { is_final: true, .. } => Exit::Refused,
+        TunnelError::Unreachable { .. }
+        | TunnelError::Broken(_)
+        | TunnelError::Timeout
+        | TunnelError::Refused { .. } => Exit::Unavailable,
     }
 }

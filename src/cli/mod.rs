@@ -10,6 +10,7 @@ mod charter;
 mod check_in;
 mod clock;
 mod completion;
+mod connect;
 mod custodian;
 mod daemon;
 mod deny;
@@ -129,6 +130,7 @@ enum Command {
     Approval(offline::ApprovalCommand),
     Withdraw(withdraw::Args),
     Redeem(redeem::Args),
+    Connect(connect::Args),
     Station(station::Args),
     /// Stop one token, a request, a requester, a profile, a key, or everything
     #[command(subcommand)]
@@ -204,6 +206,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<()> {
         Command::Approval(command) => offline::approval(&command, session),
         Command::Withdraw(args) => withdraw::run(&args, session),
         Command::Redeem(args) => redeem::run(&args, session),
+        Command::Connect(args) => connect::run(&args, session),
         Command::Station(args) => station::run(&args, session),
         Command::Kill(command) => kill::run(command, session),
         Command::Lift(command) => lift::run(command, session),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{
     Session, clock, daemon::Daemon, exit::Problem, id::IdArg, keyring::Keyring, setup::Setup, statement, text,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         id::RequestId,
-        strict::{self, Seen, View},
+        strict::{self, Accepted, Seen, View},
     },
     jose::{Typ, jwe},
 };
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     redeem(&setup, &daemon, id, Duration::from_secs(args.wait.into()), session)
 }
 
-/// Redeems a request that was made here.
+/// Redeems a request that was made here, and prints the token.
 pub(super) fn redeem(
     setup: &Setup,
     daemon: &Daemon,
@@ -52,6 +53,29 @@ pub(super) fn redeem(
     wait: Duration,
     session: &mut Session,
 ) -> Result<()> {
+    let keyring = Keyring::new(&setup.config.state_dir);
+    let (token, accepted) = fetch(setup, daemon, id, wait)?;
+    session.out.say(format!(
+        "Valid until {}; bound to the key {}",
+        text::until(accepted.claims.exp, clock::now()),
+        keyring.cnf_path(&id).display()
+    ))?;
+    let result = json!({
+        "request_id": id,
+        "jwt": *token,
+        "expires_at": accepted.claims.exp,
+        "cnf_key": keyring.cnf_path(&id),
+    });
+    session.out.result(&result, || token.to_string())
+}
+
+/// The token of a request that was made here, strictly verified.
+pub(super) fn fetch(
+    setup: &Setup,
+    daemon: &Daemon,
+    id: RequestId,
+    wait: Duration,
+) -> Result<(Zeroizing<String>, Accepted)> {
     let keyring = Keyring::new(&setup.config.state_dir);
     let (secret, grant) = (keyring.redeem_key(&id)?, keyring.grant(&id)?);
     let key = setup.file_key()?;
@@ -71,21 +95,10 @@ pub(super) fn redeem(
         killed: None,
     };
     let accepted = strict::verify(token, &view, &mut Seen::default())
-        .context("the token that the daemon handed out does not verify; it is not printed")?;
+        .context("the token that the daemon handed out does not verify; it is not used")?;
     if accepted.claims.jti != id {
-        let message = "the daemon handed out the token of another request; it is not printed";
+        let message = "the daemon handed out the token of another request; it is not used";
         return Err(Problem::unverified("ANOTHER_TOKEN", message).into());
     }
-    session.out.say(format!(
-        "Valid until {}; bound to the key {}",
-        text::until(accepted.claims.exp, clock::now()),
-        keyring.cnf_path(&id).display()
-    ))?;
-    let result = json!({
-        "request_id": id,
-        "jwt": token,
-        "expires_at": accepted.claims.exp,
-        "cnf_key": keyring.cnf_path(&id),
-    });
-    session.out.result(&result, || token.to_owned())
+    Ok((Zeroizing::new(token.to_owned()), accepted))
 }

@@ -130,19 +130,19 @@ fn prepare(dial: Dial) -> Result<(Endpoint, Connector), ConnectError> {
     }
     let wrong = || ConnectError::Address { address: dial.address.clone() };
     let uri: Uri = format!("https://{}", dial.address).parse().map_err(|_| wrong())?;
-    let host = uri.host().filter(|_| uri.port_u16().is_some()).ok_or_else(wrong)?;
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| wrong())?;
     let tls = client_config(dial.pins, dial.identity.as_ref()).map_err(ConnectError::Setup)?;
+    let connector = Connector::new(dial.address.clone(), tls, dial.connect_timeout)?;
     let endpoint = Endpoint::from(uri)
         .timeout(dial.call_timeout)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
-    Ok((endpoint, Connector { address: dial.address, name, tls, timeout: dial.connect_timeout }))
+    Ok((endpoint, connector))
 }
 
+/// TCP and TLS to one place.
 #[derive(Clone)]
-struct Connector {
+pub(super) struct Connector {
     address: String,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
@@ -150,7 +150,20 @@ struct Connector {
 }
 
 impl Connector {
-    async fn connect(self) -> Result<TlsStream<TcpStream>, ConnectError> {
+    /// `address`: `host:port`; an IPv6 address in brackets.
+    pub(super) fn new(
+        address: String,
+        tls: Arc<ClientConfig>,
+        timeout: Duration,
+    ) -> Result<Self, ConnectError> {
+        let wrong = || ConnectError::Address { address: address.clone() };
+        let uri: Uri = format!("https://{address}").parse().map_err(|_| wrong())?;
+        let host = uri.host().filter(|_| uri.port_u16().is_some()).ok_or_else(wrong)?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| wrong())?;
+        Ok(Self { address, name, tls, timeout })
+    }
+
+    pub(super) async fn connect(self) -> Result<TlsStream<TcpStream>, ConnectError> {
         let address = self.address.clone();
         let connected = tokio::time::timeout(self.timeout, self.handshake()).await;
         connected.unwrap_or(Err(ConnectError::Timeout { address }))

@@ -9,7 +9,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Gate, config::GateConfig, serve::Sockets};
+use super::{Gate, config::GateConfig, serve::Sockets, tunnel};
 use crate::{config::TracingFormat, grpc::tls::Identity, telemetry};
 
 /// Lets emergency access pass beside an application, and stops it within seconds of a kill
@@ -38,6 +38,14 @@ struct Arguments {
 enum Command {
     /// Check a configuration, the chain of charters and the key, and say what the gate would do
     Check {
+        /// The configuration (TOML)
+        config: PathBuf,
+    },
+    /// Carry database and host connections for breakglass connect, and do nothing else
+    ///
+    /// Serves [tunnel] and control of the configuration, and no proxies. Without this command, everything that the
+    /// configuration names is served.
+    Tunnel {
         /// The configuration (TOML)
         config: PathBuf,
     },
@@ -72,6 +80,19 @@ The configuration:
   type = \"database\"                type, action and location of authorization_details
   action = \"read\"
   resource = \"pg/prod/{table}\"
+
+  [tunnel]                          for breakglass connect: TCP to databases and hosts
+  listen = \"0.0.0.0:9444\"           TLS 1.3 with this gate's own key
+  grace = 60                        seconds that open connections outlive a view that is stale
+  connections = 256                 at once
+  connections_each = 8              of one token
+
+  [[tunnel.to]]
+  resource = \"pg/prod/orders\"       as a request names it, and breakglass connect
+  type = \"database\"                 what a token has to allow there
+  action = \"read\"
+  address = \"127.0.0.1:5432\"        or \"unix:/run/postgresql/.s.PGSQL.5432\"
+  protocol = \"postgresql\"           or ssh: only for what people are told to type next
 
   [headers]                         what the application is told, X-Breakglass-... by default
   subject = \"X-Breakglass-Subject\"
@@ -120,8 +141,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::Check { config }) = arguments.command {
-        let gate = open(GateConfig::load(&config)?)?;
+    if let Some(Command::Check { config }) = &arguments.command {
+        let gate = open(GateConfig::load(config)?)?;
         let document = gate.view().known().charter.document().clone();
         let line = format!(
             "The configuration is in order: gate {} for {}, charter version {} of {} persons, {} rules, {} daemons",
@@ -134,7 +155,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
         return Ok(writeln!(std::io::stdout().lock(), "{line}")?);
     }
-    let config = GateConfig::load(&arguments.config)?;
+    let config = match arguments.command {
+        Some(Command::Tunnel { config }) => {
+            let loaded = GateConfig::load(&config)?;
+            anyhow::ensure!(loaded.tunnel.is_some(), "{} has no [tunnel]", config.display());
+            GateConfig { listen: None, ..loaded }
+        }
+        _ => GateConfig::load(&arguments.config)?,
+    };
     let format = match config.tracing {
         TracingFormat::Plain => telemetry::Format::Plain,
         TracingFormat::Json => telemetry::Format::Json,
@@ -179,6 +207,7 @@ async fn serve(gate: Arc<Gate>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sockets = Sockets::bind(&gate).await?;
+    let tunnels = tunnel::Sockets::bind(&gate).await?;
     let stop = watch::Sender::new(false);
     let stopping = async {
         tokio::select! {
@@ -192,7 +221,14 @@ async fn serve(gate: Arc<Gate>) -> anyhow::Result<()> {
     tracing::info!(name = %gate.config.name, audience = %gate.config.audience, "breakglass-gate serves; it refuses until it hears a daemon");
     tokio::select! {
         () = Arc::clone(&gate).follow() => {}
-        () = sockets.serve(Arc::clone(&gate), stop.subscribe()) => {}
+        () = async {
+            let tunnels = async {
+                if let Some(tunnels) = tunnels {
+                    tunnels.serve(Arc::clone(&gate), stop.subscribe()).await;
+                }
+            };
+            tokio::join!(sockets.serve(Arc::clone(&gate), stop.subscribe()), tunnels);
+        } => {}
         () = stopping => {}
     }
     Ok(())

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{clock::Moment, decide::Memory, view::Known};
+use super::{clock::Moment, decide::Memory, tunnel::TunnelMetrics, view::Known};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
@@ -43,6 +43,7 @@ pub struct Metrics {
     charter_expires: Gauge,
     tokens: Gauge<u64, AtomicU64>,
     proofs: Gauge<u64, AtomicU64>,
+    pub(super) tunnel: TunnelMetrics,
 }
 
 impl Default for Metrics {
@@ -63,6 +64,7 @@ impl Default for Metrics {
             charter_expires: Gauge::default(),
             tokens: Gauge::default(),
             proofs: Gauge::default(),
+            tunnel: TunnelMetrics::default(),
         };
         it.register();
         it
@@ -92,6 +94,7 @@ impl Metrics {
         let tokens = "Tokens whose signatures are remembered";
         r.register("tokens_remembered", tokens, self.tokens.clone());
         r.register("proofs_remembered", "DPoP proofs that are remembered", self.proofs.clone());
+        self.tunnel.register(r);
     }
 
     /// Counts what passed.

@@ -24,6 +24,7 @@ mod keep;
 pub mod map;
 mod metrics;
 mod serve;
+mod tunnel;
 pub mod view;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use config::GateConfig;
 use decide::{Memory, Pass, Possession, Refusal, Request, Scheme, Settings};
 use keep::Keep;
 use metrics::Metrics;
-use view::View;
+use view::{Known, View};
 
 use crate::domain::{detail::Need, strict::Accepted};
 
@@ -105,6 +106,29 @@ impl Gate {
     /// grows stale; it is no new use.
     pub fn still_stands(&self, token: &Accepted) -> Result<(), Refusal> {
         decide::still_stands(&self.settings, token, &self.view.known(), &self.memory, Moment::now())
+    }
+
+    /// The same, for whoever only asks whether: that is no use.
+    fn look(&self, token: &str, possession: &Possession<'_>, need: Need) -> Result<Pass, Refusal> {
+        let (now, known) = (Moment::now(), self.view.known());
+        let judged = decide::judge(&self.settings, token, None, possession, need, &known, &self.memory, now);
+        judged.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Both halves of [`Gate::still_stands`] apart, for what may outlive a stale view by `grace` milliseconds: whether the view is
+    /// fresh, and whether the token stands, by what was last heard if nothing is fresh.
+    fn halves(
+        &self,
+        token: &Accepted,
+        known: &Known,
+        grace: i64,
+        now: Moment,
+    ) -> (Result<(), Refusal>, Result<(), Refusal>) {
+        let (settings, memory) = (&self.settings, &self.memory);
+        let fresh = decide::fresh(settings, known, now);
+        let more = if fresh.is_ok() { 0 } else { grace };
+        let within = settings.max_stale.saturating_add(more);
+        (fresh, decide::stands_within(settings, token, known, memory, now, within))
     }
 
     /// Counts an answer, and notes the use.

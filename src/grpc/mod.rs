@@ -13,7 +13,7 @@ pub mod front;
 mod gate;
 mod genesis;
 mod kill;
-mod places;
+pub(crate) mod places;
 mod roster;
 pub mod server;
 pub mod status;

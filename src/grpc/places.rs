@@ -10,7 +10,7 @@ use crate::engine::quota::Client;
 
 /// Places for connections or streams.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     total: usize,
     each: usize,
     taken: Mutex<Taken>,
@@ -25,18 +25,18 @@ struct Taken {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     client: Client,
 }
 
 impl Places {
-    pub(super) fn new(total: usize, each: usize) -> Arc<Self> {
+    pub(crate) fn new(total: usize, each: usize) -> Arc<Self> {
         Arc::new(Self { total, each, taken: Mutex::default() })
     }
 
     /// A place, if there is one left for this client.
-    pub(super) fn take(self: &Arc<Self>, client: Client) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Self>, client: Client) -> Option<Place> {
         let mut taken = self.lock();
         let own = taken.by.get(&client).copied().unwrap_or_default();
         if taken.all >= self.total || own >= self.each {

@@ -30,6 +30,7 @@ mod faults;
 mod kit;
 mod nginx;
 mod place;
+mod tunnel;
 #[path = "../e2e/wish.rs"]
 #[expect(dead_code, reason = "the same")]
 mod wish;

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The verifier's key.
-const VERIFIER: &str = "orders gate/file";
+pub const VERIFIER: &str = "orders gate/file";
 
 /// A world in which erin has a client certificate and the audience a verifier.
 pub struct Place {
@@ -62,7 +62,7 @@ impl Place {
         place
     }
 
-    fn write_pair(&self, name: &str, certificate: &str, key: &str) {
+    pub fn write_pair(&self, name: &str, certificate: &str, key: &str) {
         let pem = secret(key).to_pkcs8_pem(LineEnding::LF).unwrap();
         let path = self.path(&format!("{name}.key.pem"));
         fs::write(&path, pem.as_bytes()).unwrap();
@@ -93,6 +93,11 @@ impl Place {
     pub fn dpop(&self, client: &Client, key: &str) -> String {
         let cnf = json!({"cnf": {"jkt": kit::key(key).kid()}, "ttl": 600});
         self.world.wish(cnf).grant_all(client).unwrap()
+    }
+
+    /// A token with these changes of what erin usually asks for.
+    pub fn granted(&self, client: &Client, changes: Value) -> String {
+        self.world.wish(changes).grant_all(client).unwrap()
     }
 
     /// Starts a gate with this change of its configuration, and waits until it answers; not until it accepts.
@@ -190,7 +195,7 @@ resource = "pg/prod/{{table}}"
 }
 
 /// A self-signed certificate of the kit's key, and what it is known by.
-fn certificate(key: &str, name: &str) -> (String, Digest) {
+pub fn certificate(key: &str, name: &str) -> (String, Digest) {
     let pem = cert::self_signed(&secret(key), name, &[]).unwrap();
     let digest = Digest::of(&CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
     (pem, digest)

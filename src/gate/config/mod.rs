@@ -6,6 +6,7 @@
 mod error;
 mod proxy;
 mod rule;
+mod tunnel;
 
 use std::{
     collections::BTreeSet,
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use error::GateConfigError;
 pub use proxy::{CertificateFormat, CertificateHeader, Handed, Proxy, ProxyKind};
+pub use tunnel::{Route, Target, TunnelConfig};
 
 use super::map::Map;
 use crate::{
@@ -63,6 +65,7 @@ struct Raw {
     headers: Handed,
     #[serde(default)]
     map: Vec<rule::Raw>,
+    tunnel: Option<tunnel::Raw>,
     #[serde(default)]
     tracing: TracingFormat,
 }
@@ -123,6 +126,8 @@ pub struct GateConfig {
     pub headers: Handed,
     /// Which requests need what.
     pub map: Map,
+    /// Where tunnels come in and lead to, if there are any.
+    pub tunnel: Option<TunnelConfig>,
     /// How log lines look.
     pub tracing: TracingFormat,
 }
@@ -174,6 +179,7 @@ impl GateConfig {
             proxy: raw.proxy.check().map_err(wrong)?,
             headers: raw.headers,
             map,
+            tunnel: raw.tunnel.map(|tunnel| tunnel.check(folder)).transpose().map_err(wrong)?,
             tracing: raw.tracing,
         })
     }

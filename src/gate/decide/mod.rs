@@ -203,7 +203,7 @@ pub fn fresh(settings: &Settings, known: &Known, now: Moment) -> Result<(), Refu
 }
 
 /// Exactly one token, by one of the two schemes.
-fn authorization(header: Option<&str>) -> Result<(Scheme, &str), Refusal> {
+pub(super) fn authorization(header: Option<&str>) -> Result<(Scheme, &str), Refusal> {
     let header = header.filter(|header| !header.is_empty()).ok_or(Refusal::NoToken)?;
     let (scheme, token) = header.split_once(' ').ok_or(Refusal::Authorization)?;
     let token = token.trim_start_matches(' ');
@@ -249,6 +249,18 @@ fn stands(
     memory: &Memory,
     now: Moment,
 ) -> Result<(), Refusal> {
+    stands_within(settings, token, known, memory, now, settings.max_stale)
+}
+
+/// Whether the token stands by what was heard within so many milliseconds.
+pub(super) fn stands_within(
+    settings: &Settings,
+    token: &Accepted,
+    known: &Known,
+    memory: &Memory,
+    now: Moment,
+    within: i64,
+) -> Result<(), Refusal> {
     let view = strict::View {
         charter: &known.charter,
         audience: &settings.audience,
@@ -258,7 +270,7 @@ fn stands(
         killed: None,
     };
     token.stands(&view, &mut lock(&memory.seen))?;
-    match known.stopped_by(&token.subject(), token.claims.iat, now, settings.max_stale) {
+    match known.stopped_by(&token.subject(), token.claims.iat, now, within) {
         None => Ok(()),
         Some(target) => Err(Rejection::Killed(target).into()),
     }
@@ -282,6 +294,10 @@ fn bound(
             return if shown == expected { Ok(()) } else { Err(Refusal::OtherCertificate) };
         }
         Confirmation::Jkt(jkt) if possession.key == Some(jkt) => return Ok(()),
+        // No HTTP, so no proof: the key of the connection is all that can be shown.
+        Confirmation::Jkt(_) if scheme.is_none() && possession.dpop.is_none() => {
+            return Err(Refusal::OtherTlsKey);
+        }
         Confirmation::Jkt(_) if scheme == Some(Scheme::Bearer) => {
             return Err(Refusal::Scheme("it is bound to a key: show it as DPoP, with a proof"));
         }

@@ -76,6 +76,9 @@ pub enum Refusal {
     /// Another key.
     #[error("the token is bound to another key than that of the proof")]
     OtherKey,
+    /// The same, where the connection itself is the proof.
+    #[error("the token is bound to another key than that of the connection's certificate")]
+    OtherTlsKey,
     /// A proof that was used.
     #[error("the DPoP proof was used before: each request needs one of its own")]
     Replayed,
@@ -112,7 +115,8 @@ impl Refusal {
             | Self::Token(_)
             | Self::Scheme(_)
             | Self::NoCertificate
-            | Self::OtherCertificate => Kind::Token,
+            | Self::OtherCertificate
+            | Self::OtherTlsKey => Kind::Token,
             Self::NoProof | Self::Proof(_) | Self::OtherKey | Self::Replayed | Self::TooManyProofs => {
                 Kind::Proof
             }
@@ -154,6 +158,7 @@ impl Refusal {
             Self::NoProof => "DPOP_MISSING",
             Self::Proof(error) => error.reason(),
             Self::OtherKey => "DPOP_KEY_MISMATCH",
+            Self::OtherTlsKey => "TLS_KEY_MISMATCH",
             Self::Replayed => "DPOP_REPLAYED",
             Self::TooManyProofs => "DPOP_TOO_MANY",
             Self::Details => "DETAILS_NOT_COVERED",

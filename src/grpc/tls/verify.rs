@@ -19,22 +19,36 @@ use rustls::{
 use super::{H2, Identity, provider, spki_digest};
 use crate::jose::Digest;
 
-/// The server's configuration.
+/// The configuration of a gRPC server.
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+    server_config_for(identity, H2)
+}
+
+/// The same for a server that speaks another protocol, by its ALPN name.
+pub fn server_config_for(identity: &Identity, alpn: &[u8]) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let verifier = AnyClient { algorithms: provider.signature_verification_algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
-    config.alpn_protocols = vec![H2.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-/// A client's configuration: it talks only to servers whose key is in `pins`, and shows `identity` if there is one.
+/// A gRPC client's configuration: it talks only to servers whose key is in `pins`, and shows `identity` if there is one.
 pub fn client_config(pins: Vec<Digest>, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, Error> {
+    client_config_for(pins, identity, H2)
+}
+
+/// The same for a client that speaks another protocol, by its ALPN name.
+pub fn client_config_for(
+    pins: Vec<Digest>,
+    identity: Option<&Identity>,
+    alpn: &[u8],
+) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let verifier = PinnedServer { pins, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -45,7 +59,7 @@ pub fn client_config(pins: Vec<Digest>, identity: Option<&Identity>) -> Result<A
         Some(own) => builder.with_client_auth_cert(vec![own.certificate.clone()], own.key.clone_key())?,
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![H2.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }

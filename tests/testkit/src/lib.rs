@@ -6,6 +6,7 @@
 mod child;
 mod openbao;
 mod port;
+mod postgres;
 mod process;
 mod softhsm;
 mod swtpm;
@@ -14,6 +15,7 @@ mod wait;
 pub use child::in_child;
 pub use openbao::{BaoAnswer, OpenBao};
 pub use port::free_port;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use softhsm::{Away, SOFTHSM_MODULE, SoftHsm};
 pub use swtpm::{Swtpm, TPM2_MODULE};
