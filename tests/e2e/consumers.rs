@@ -69,7 +69,7 @@ impl Apache {
             fs::write(&path, config).unwrap();
             let mut command = Command::new("/usr/sbin/apache2");
             command.arg("-f").arg(&path).arg("-DFOREGROUND");
-            let mut process = Process::spawn("apache", dir.path(), &mut command);
+            let mut process = Process::spawn("apache", dir.path(), &mut command).with_children();
             let up = wait_for("Apache to answer or to end", DEADLINE, || {
                 if process.exited().is_some() {
                     return Some(false);

@@ -9,12 +9,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait_for;
 
+/// How long a process may take to end its children.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A running child process, its output going to a file.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    has_children: bool,
 }
 
 impl Process {
@@ -31,7 +35,14 @@ impl Process {
         let child = child.unwrap_or_else(|e| {
             panic!("{name} cannot be started ({}): {e}", command.get_program().display())
         });
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, log, has_children: false }
+    }
+
+    /// Has children of its own, which only it ends: the guard asks it to (SIGTERM) before it makes it.
+    #[must_use]
+    pub fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
     }
 
     /// Process id.
@@ -129,6 +140,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.has_children && matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let asked = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.child.kill();
             let _ = self.child.wait();
