@@ -17,6 +17,7 @@
 )]
 
 mod domain;
+mod gate;
 mod jose;
 #[path = "../core/kit.rs"]
 #[expect(dead_code, reason = "the kit serves the tests of the core as well, which use other parts of it")]

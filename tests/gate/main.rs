@@ -15,6 +15,7 @@
 
 mod abuse;
 mod caddy;
+mod check;
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "the client serves the tests of the daemon as well, which make other calls")]
 mod client;
@@ -31,6 +32,7 @@ mod kit;
 mod nginx;
 mod place;
 mod tunnel;
+mod view;
 #[path = "../e2e/wish.rs"]
 #[expect(dead_code, reason = "the same")]
 mod wish;

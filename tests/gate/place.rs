@@ -138,7 +138,8 @@ impl Place {
         panic!("no port stayed free five times");
     }
 
-    fn configuration(&self, name: &str, auth: u16, control: u16) -> String {
+    /// What a gate of this name is told.
+    pub fn configuration(&self, name: &str, auth: u16, control: u16) -> String {
         let genesis = self.world.charter.digest();
         format!(
             r#"
