@@ -206,6 +206,16 @@ fn every_change_is_rehearsed() {
         }
         let transcript = room.transcript();
         assert_eq!((&transcript["ceremony"], &transcript["present"]), (&ceremony.into(), &present.into()));
+        if ceremony == "panic" {
+            for part in [
+                "This DESTROYS the issuing key",
+                "KILLED: the key",
+                "1 kill_recorded",
+                "issuing_key_destroyed",
+            ] {
+                assert!(said.contains(part), "{part} is missing:\n{said}");
+            }
+        }
     }
 }
 

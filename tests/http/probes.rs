@@ -165,6 +165,32 @@ fn verifiers_that_answer_nothing_or_anything_are_told_apart_and_delay_nobody() {
     world.audited();
 }
 
+/// A daemon that was asking when it went down goes on asking: what is to be asked follows from the log.
+#[test]
+fn after_a_restart_the_questions_go_on() {
+    let vault = Verifier::new(Kind::Fixed(503));
+    let first = World::asking(|document| {
+        let probe = json!({"url": vault.url});
+        kit::patch(document, json!({"verifiers": [{"id": "vault", "aud": kit::AUD, "probe": probe}]}))
+    });
+    let canary = || first.engine.read(|state| state.canaries().find(|canary| canary.jwe.is_some()).cloned());
+    wait_for("the canary", DEADLINE, canary);
+    first.kill("key", Some(&kid("hsm/1").to_string()));
+    let asked = || first.engine.asked(&name("vault"), &kid("hsm/1")).filter(|asked| asked.times > 0);
+    wait_for("it to be asked", DEADLINE, asked);
+    let again = first.restarted();
+    vault.become_kind(Kind::Fixed(403));
+    let refused = || {
+        again.engine.read(|state| {
+            let aftermath = state.probes(&name("vault"), &kid("hsm/1"))?.aftermath?;
+            aftermath.probed.answer.refuses().then_some(aftermath)
+        })
+    };
+    let aftermath = wait_for("the refusal", DEADLINE, refused);
+    assert_eq!(aftermath.probed.answer, Answer::Refused { status: 403 });
+    again.audited();
+}
+
 /// A lift ends the questions; what was answered before it says nothing of the time after.
 #[test]
 fn after_a_lift_verifiers_are_asked_no_more_whether_they_refuse() {

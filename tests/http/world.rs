@@ -41,7 +41,7 @@ pub struct World {
     pub ops_signed: Arc<AtomicUsize>,
     pub runtime: Runtime,
     serving: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
-    _running: Running,
+    running: Running,
     directory: tempfile::TempDir,
 }
 
@@ -104,7 +104,50 @@ impl World {
             ops_signed,
             runtime,
             serving,
-            _running: running,
+            running,
+            directory,
+        }
+    }
+
+    /// The same engine over the same log, in another process as it were, and no server.
+    pub fn restarted(mut self) -> Self {
+        self.stop();
+        let Self { address, issuer, engine, metrics, hsm_broken, ops_broken, ops_signed, runtime, .. } = self;
+        let (directory, running) = (self.directory, self.running);
+        let (keys, mut store) = (engine.keys().clone(), Arc::clone(engine.store()));
+        drop(engine);
+        let running = runtime.block_on(async {
+            running.stop().await;
+            let closed = async {
+                loop {
+                    match Arc::try_unwrap(store) {
+                        Ok(store) => break store.close().await,
+                        // A task that was told to end still has it.
+                        Err(held) => store = held,
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, closed).await.unwrap();
+            let path = directory.path().join("log.sqlite");
+            let store = SqliteStore::open(&path, StoreOptions::default()).await.unwrap();
+            let canary_key = Some(CanaryKey::new(secret("canary")));
+            let options = Options { canary_key, ..Options::new("d1", 1000) };
+            let clock = Arc::new(SystemClock::default());
+            Running::start(Arc::new(store), keys, clock, &options).await.unwrap()
+        });
+        let engine = running.engine.clone();
+        Self {
+            address,
+            issuer,
+            engine,
+            metrics,
+            hsm_broken,
+            ops_broken,
+            ops_signed,
+            runtime,
+            serving: None,
+            running,
             directory,
         }
     }

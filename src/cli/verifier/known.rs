@@ -188,3 +188,58 @@ pub(crate) fn accepting(verifiers: &[v1::VerifierStanding]) -> Vec<String> {
     let accepting = canaries.filter(|(_, canary)| verdict(canary) == Verdict::Accepts);
     accepting.map(|(one, canary)| format!("ALARM: {}", line(&one.id, canary))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::unnecessary_wraps, reason = "that is how messages hold it")]
+    fn answer(answer: &str, status: u32) -> Option<v1::ProbeAnswer> {
+        let cause = if status == 0 { "no connection" } else { "" };
+        Some(v1::ProbeAnswer { answer: answer.into(), status, cause: cause.into(), at: None, after_ms: 312 })
+    }
+
+    fn canary(baseline: Option<v1::ProbeAnswer>, since_kill: Option<v1::ProbeAnswer>) -> v1::CanaryStanding {
+        let (kid, kill_id) = ("kid".to_owned(), "kill".to_owned());
+        v1::CanaryStanding { kid, kill_id, signed: true, baseline, since_kill, ..Default::default() }
+    }
+
+    #[test]
+    fn a_refusal_is_a_proof_only_where_the_canary_was_accepted_before() {
+        let shown = |canary: &v1::CanaryStanding| line("vault", canary);
+        let proven = canary(answer("accepted", 200), answer("refused", 401));
+        assert_eq!(
+            shown(&proven),
+            "vault: REFUSES what the killed key signed, 312 ms after the kill (key kid)"
+        );
+        for baseline in
+            [None, answer("refused", 400), answer("indiscriminate", 200), answer("unreachable", 0)]
+        {
+            let unproven = canary(baseline, answer("refused", 401));
+            assert_eq!(verdict(&unproven), Verdict::Unproven);
+            assert!(shown(&unproven).contains("that proves nothing"));
+        }
+        for since in [answer("accepted", 200), answer("indiscriminate", 204)] {
+            let accepts = canary(answer("accepted", 200), since);
+            let one =
+                v1::VerifierStanding { id: "vault".into(), canaries: vec![accepts], ..Default::default() };
+            assert_eq!(accepting(&[one]).len(), 1);
+        }
+        let silent = canary(answer("accepted", 200), answer("unreachable", 0));
+        assert!(shown(&silent).starts_with("vault: UNREACHABLE (no connection)"), "{}", shown(&silent));
+        let asking = canary(answer("accepted", 200), None);
+        assert_eq!(verdict(&asking), Verdict::Asking);
+    }
+
+    #[test]
+    fn sessions_that_outlive_a_kill_are_named_with_their_end() {
+        let until = Some(prost_types::Timestamp { seconds: 0, nanos: 0 });
+        let plain = v1::SessionStanding { kill_id: "kill".into(), requests: 1, until, ..Default::default() };
+        let shown =
+            |has_hook, hook| session("vault", &v1::SessionStanding { has_hook, hook, ..plain.clone() });
+        assert!(shown(false, None).contains("may live until 1970-01-01 00:00:00 UTC; it has no hook"));
+        assert!(shown(true, None).contains("is being told"));
+        assert!(shown(true, answer("refused", 401)).contains("FAILS (status 401)"));
+        assert!(shown(true, answer("accepted", 204)).contains("has taken the kill (status 204)"));
+    }
+}

@@ -101,6 +101,13 @@ fn mounted(world: &World, bao: &OpenBao, mount: &str) {
 
 /// One command: drafted, signed by two, in force, its canary signed, shown, and accepted.
 fn added(world: &World, bao: &OpenBao, hook: &Hook) {
+    // Without anybody to sign it is a draft.
+    let next = world.file("next.json");
+    let drafted = world.json(&["verifier", "add", "gate", "--out", &next]).json();
+    assert_eq!((&drafted["draft"], &drafted["version"]), (&json!(next), &json!(2)), "{drafted}");
+    let diff = world.breakglass(&["charter", "diff", &next]).ok();
+    assert!(diff.contains("gate"), "{diff}");
+
     let (url, pin) = (format!("{}/v1/auth/jwt/login", bao.url()), world.file("pin"));
     let body = r#"{"role":"canary","jwt":"{jwt}"}"#;
     let verifier = ["verifier", "add", "vault", "--poke-url", &url, "--poke-body", body];
