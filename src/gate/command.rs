@@ -140,7 +140,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A core dump would hold the verifier's key and tokens.
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    forbid_core_dumps();
     if let Some(Command::Check { config }) = &arguments.command {
         let gate = open(GateConfig::load(config)?)?;
         let document = gate.view().known().charter.document().clone();

@@ -155,7 +155,10 @@ impl Line<'_> {
             let message = tokio::select! {
                 message = tokio::time::timeout(SILENCE, stream.message()) => message,
                 _ = charters.tick() => {
-                    self.catch_up(channel).await?;
+                    // No reason to stop hearing of kills; whatever is wrong, the stream tells sooner.
+                    if let Err(why) = self.catch_up(channel).await {
+                        say(self.address, &why, true);
+                    }
                     continue;
                 }
             };
