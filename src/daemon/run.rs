@@ -72,7 +72,9 @@ async fn start(config: &DaemonConfig) -> anyhow::Result<(Arc<SqliteStore>, Runni
     let keys = devices::keys_at_hand(config)?;
     let store = Arc::new(SqliteStore::open(&config.log_path(), StoreOptions::default()).await?);
     let canary_key = Some(CanaryKey::new(key_file::read_or_make(&config.data_dir.join("canary.key"))?));
-    let options = Options { canary_key, ..Options::new(config.id.to_string(), config.snapshot_every) };
+    let events_folder = Some(config.data_dir.join("events"));
+    let options =
+        Options { canary_key, events_folder, ..Options::new(config.id.to_string(), config.snapshot_every) };
     let running =
         Running::start(Arc::clone(&store), keys, Arc::new(SystemClock::default()), &options).await?;
     Ok((store, running))

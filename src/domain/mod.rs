@@ -32,6 +32,7 @@ pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod review;
+pub mod security_event;
 pub mod state;
 pub mod statement;
 pub mod status;

@@ -162,6 +162,9 @@ pub struct Closed {
     pub profile: ProfileId,
     /// Unix seconds after which equal bytes are refused for their own deadline.
     pub until: i64,
+    /// Whether it had a token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub issued: bool,
 }
 
 impl Request {
@@ -345,7 +348,8 @@ impl Request {
             Outcome::Killed => true,
         };
         let until = self.grant.dead_after();
+        let issued = matches!(self.life, Life::Issued { .. });
         let Grant { sub, client_id, profile, .. } = self.grant;
-        fits.then_some(Closed { outcome, at, sub, client_id, profile, until })
+        fits.then_some(Closed { outcome, at, sub, client_id, profile, until, issued })
     }
 }

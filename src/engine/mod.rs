@@ -14,6 +14,7 @@ mod charters;
 mod clock;
 mod destroy;
 mod error;
+mod events;
 mod failover;
 mod gates;
 mod genesis;
@@ -153,7 +154,6 @@ struct Shared {
     /// Counts tokens that ended before their time, besides those that were killed, and new charters, which may end some.
     ended: watch::Sender<u64>,
     operational: operational::Operational,
-    status_list: watch::Sender<Option<Arc<StatusList>>>,
     undestroyed: destroy::Undestroyed,
     /// Absent where no canaries are made.
     canary_key: Option<CanaryKey>,

@@ -4,37 +4,50 @@
 //! before it goes anywhere; the issuing device is not asked, nor kept waiting: one thread at most is in the operational
 //! device, and one that hangs there hangs alone.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinHandle,
+};
 
-use super::{Engine, EngineError};
+use super::{
+    Engine, EngineError, StatusList,
+    events::{self, Events},
+    status_list,
+};
 use crate::{
     domain::id::Issuer,
     hsm::{HsmError, SigningDevice},
     jose::{CompactJwt, Digest, P256PublicKey, Said, TokenAlg},
 };
 
-/// The device, and whose turn it is.
-#[derive(Clone)]
+/// What is needed to tell others about tokens.
 pub(super) struct Operational {
     device: Option<Arc<dyn SigningDevice>>,
+    /// Held by the thread that is in the device.
     turn: Arc<Mutex<()>>,
+    /// The newest list.
+    pub(super) list: watch::Sender<Option<Arc<StatusList>>>,
+    pub(super) events: Events,
 }
 
 impl Operational {
-    pub(super) fn new(device: Option<Arc<dyn SigningDevice>>) -> Self {
-        Self { device, turn: Arc::default() }
+    pub(super) fn new(device: Option<Arc<dyn SigningDevice>>, folder: Option<PathBuf>) -> Self {
+        Self { device, turn: Arc::default(), list: watch::Sender::new(None), events: Events::new(folder) }
     }
 }
 
-impl Engine {
-    /// Whether there is a device for what is said about tokens.
-    #[must_use]
-    pub fn has_operational(&self) -> bool {
-        self.shared.operational.device.is_some()
+/// Begins to tell others, if there is a device to sign it.
+pub(super) fn begin(engine: &Engine, stop: &watch::Sender<bool>) -> Vec<JoinHandle<()>> {
+    if engine.shared.operational.device.is_none() {
+        return Vec::new();
     }
+    let list = status_list::run(engine.clone(), stop.subscribe());
+    vec![tokio::spawn(list), tokio::spawn(events::run(engine.clone(), stop.subscribe()))]
+}
 
+impl Engine {
     /// The issuer of what is said about tokens, by the charter in force.
     #[must_use]
     pub fn operational_issuer(&self) -> Option<Issuer> {
@@ -43,8 +56,8 @@ impl Engine {
 
     /// Signs this payload with the first operational key of the charter that the device has, and checks the signature.
     pub(super) async fn say(&self, said: Said, payload: Vec<u8>) -> Result<String, EngineError> {
-        let Operational { device, turn } = self.shared.operational.clone();
-        let device = device.ok_or(EngineError::NoOperationalKey)?;
+        let device = self.shared.operational.device.clone().ok_or(EngineError::NoOperationalKey)?;
+        let turn = Arc::clone(&self.shared.operational.turn);
         let keys: Vec<P256PublicKey> = self.read(|state| {
             let document = state.charter().map(|charter| charter.document());
             document.into_iter().flat_map(|document| &document.operational_keys).map(|one| one.key).collect()

@@ -51,6 +51,8 @@ pub struct Options {
     pub canary_key: Option<CanaryKey>,
     /// How long after a kill a verifier may take to refuse what the key has signed, before there is an alarm.
     pub probe_deadline: Duration,
+    /// Where it is kept which security events verifiers have taken; in memory alone without.
+    pub events_folder: Option<std::path::PathBuf>,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
             device_patience: Duration::from_secs(30),
             canary_key: None,
             probe_deadline: Duration::from_mins(1),
+            events_folder: None,
         }
     }
 }
@@ -103,7 +106,7 @@ impl Running {
         let instance = instance(&options.daemon)?;
         let (jobs, queued) = mpsc::channel(QUEUE);
         let (urgent, queued_urgent) = mpsc::channel(URGENT);
-        let operational = super::operational::Operational::new(keys.operational.clone());
+        let (device, folder) = (keys.operational.clone(), options.events_folder.clone());
         let shared = Shared {
             jobs,
             urgent,
@@ -124,8 +127,7 @@ impl Running {
             adopted: tokio::sync::Notify::new(),
             setbacks: super::setback::Setbacks::default(),
             ended: watch::Sender::new(0),
-            operational,
-            status_list: watch::Sender::new(None),
+            operational: super::operational::Operational::new(device, folder),
             undestroyed: super::destroy::Undestroyed::default(),
             canary_key: options.canary_key.clone(),
             fetcher: std::sync::OnceLock::new(),
@@ -151,9 +153,7 @@ impl Running {
         };
         let tended = tend(&engine, &stop, options, &left)?;
         let mut at_devices = vec![tokio::spawn(super::destroy::run(engine.clone(), stop.subscribe()))];
-        if engine.has_operational() {
-            at_devices.push(tokio::spawn(super::status_list::run(engine.clone(), stop.subscribe())));
-        }
+        at_devices.extend(super::operational::begin(&engine, &stop));
         let running = Self {
             queue: tokio::spawn(queue.run(stop.subscribe())),
             issuer: tokio::spawn(issue::run(engine.clone(), todo)),

@@ -62,7 +62,7 @@ impl Engine {
     #[must_use]
     pub fn status_list(&self) -> Option<Arc<StatusList>> {
         let now = self.now().seconds();
-        self.shared.status_list.borrow().clone().filter(|list| now < list.exp)
+        self.shared.operational.list.borrow().clone().filter(|list| now < list.exp)
     }
 
     /// What kills hit that are in force and that the log has not taken.
@@ -101,7 +101,7 @@ async fn renew(engine: &Engine) -> Result<(), EngineError> {
     let now = engine.now().seconds();
     let unrecorded = engine.unrecorded_targets();
     let Some((iss, bits)) = engine.read(|state| bits(state, &unrecorded, now)) else {
-        engine.shared.status_list.send_replace(None);
+        engine.shared.operational.list.send_replace(None);
         return Ok(());
     };
     let (sub, exp) = (status::uri(&iss), now.saturating_add(LIFE));
@@ -109,7 +109,7 @@ async fn renew(engine: &Engine) -> Result<(), EngineError> {
     let payload = Payload { exp, iat: now, iss, status_list, sub, ttl: TTL };
     let payload = json::canonical(&payload).map_err(Refusal::from)?;
     let jwt = engine.say(Said::StatusList, payload).await?;
-    engine.shared.status_list.send_replace(Some(Arc::new(StatusList { jwt, exp })));
+    engine.shared.operational.list.send_replace(Some(Arc::new(StatusList { jwt, exp })));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! HTTP: discovery, JWKS, checkpoint and hash tiles, health, metrics; introspection, revocation and status list of tokens.
 //!
-//! Invariants: what is read with GET is public and changes nothing. Two routes read a body, of a bounded size: introspection
-//! answers verifiers that show their secret and changes nothing, revocation can end the one token in the body. No route
+//! Invariants: what is read with GET is public and changes nothing. Three routes read a body, of a bounded size: introspection
+//! and the poll of security events answer verifiers that show their secret, and revocation can end the one token in its body. No route
 //! reaches the signing path, so that verifiers which refetch or ask cannot slow down an issuance beyond the processor they
 //! take. What a peer may hold is bounded (`connection`), and how often it may ask (`desk`).
 
@@ -14,6 +14,7 @@ mod introspect;
 mod log;
 mod monitor;
 mod operational;
+mod poll;
 mod revoke;
 mod router;
 

@@ -1,4 +1,4 @@
-//! What is said about tokens, under an issuer of its own: its keys, and the status list.
+//! What is said about tokens, under an issuer of its own: its keys, the status list, and where security events are fetched.
 //!
 //! Invariants: the issuer of tokens and this one share no path, no document and no key; nothing is signed because somebody
 //! asked; a list that has expired is served to nobody.
@@ -24,12 +24,16 @@ use crate::{
 /// Where all of it is as well, whatever the issuer's path: for a proxy that serves it at another host.
 const ALWAYS: &str = "/ops";
 
+/// Where security events are fetched.
+const EVENTS_PATH: &str = "/events";
+
 /// One thing of this issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Discovery,
     Jwks,
     StatusList,
+    Events,
 }
 
 impl Part {
@@ -39,6 +43,7 @@ impl Part {
             Self::Discovery => "/ops/.well-known/",
             Self::Jwks => "/ops/jwks.json",
             Self::StatusList => "/ops/statuslist",
+            Self::Events => "/ops/events",
         }
     }
 
@@ -54,6 +59,7 @@ impl Part {
             OPENID | OAUTH => Some(Self::Discovery),
             JWKS_PATH => Some(Self::Jwks),
             status::PATH => Some(Self::StatusList),
+            EVENTS_PATH => Some(Self::Events),
             _ => None,
         })
     }

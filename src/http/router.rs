@@ -1,6 +1,6 @@
 //! Which path is answered by what, and what every answer has in common.
 //!
-//! Invariants: GET and HEAD only, but for the two forms of verifiers, which are POST; every answer says `nosniff`, is counted by its route's pattern, and is made within
+//! Invariants: GET and HEAD only, but for what verifiers ask and hand in, which are POST; every answer says `nosniff`, is counted by its route's pattern, and is made within
 //! [`Settings::answer`](super::Settings::answer).
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::{
     discovery::{Document, INTROSPECTION_PATH, JWKS_PATH, OAUTH, OPENID, REVOCATION_PATH},
     health, introspect, log, operational,
     operational::Part,
-    revoke,
+    poll, revoke,
 };
 use crate::{
     domain::request::Life,
@@ -71,7 +71,7 @@ impl Route {
     /// The methods that it takes.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Introspection | Self::Revocation => "POST",
+            Self::Introspection | Self::Revocation | Self::Operational(Part::Events) => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -132,6 +132,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 (Part::Discovery, Some(found)) => cacheable(&found.discovery, &headers),
                 (Part::Jwks, Some(found)) => cacheable(&found.jwks, &headers),
                 (Part::StatusList, Some(_)) => operational::status_list(&shared, head.uri.query()),
+                (Part::Events, Some(_)) => poll::answer(&shared, &headers, body).await,
                 (_, None) => StatusCode::NOT_FOUND.into_response(),
             },
             (Route::Introspection, _) => introspect::answer(&shared, &headers, body).await,
@@ -185,6 +186,7 @@ async fn metrics(shared: &Shared) -> Response {
         moment.checkpoint_size = checkpoint.unverified().size;
     }
     let now = engine.now().seconds();
+    moment.events_waiting = engine.events_waiting();
     engine.read(|state| {
         for request in state.requests() {
             match request.life() {

@@ -116,6 +116,8 @@ pub struct Moment {
     pub reviews_overdue: u32,
     /// New chains that are announced in place of this one.
     pub announced: u64,
+    /// Security events that verifiers have not taken.
+    pub events_waiting: u64,
     /// Whether another chain has taken this one's place.
     pub ended: bool,
     /// Issuing keys that a charter or a kill has ended and that may still be in the HSM.
@@ -147,6 +149,7 @@ pub struct Metrics {
     reviews_overdue: Gauge,
     announced: Gauge<u64, AtomicU64>,
     ended: Gauge,
+    events_waiting: Gauge<u64, AtomicU64>,
     keys_to_destroy: Gauge<u64, AtomicU64>,
     still_accepting: Gauge<u64, AtomicU64>,
     healthy: Family<DeviceLabels, Gauge>,
@@ -177,6 +180,7 @@ impl Default for Metrics {
             reviews_overdue: Gauge::default(),
             announced: Gauge::default(),
             ended: Gauge::default(),
+            events_waiting: Gauge::default(),
             keys_to_destroy: Gauge::default(),
             still_accepting: Gauge::default(),
             healthy: Family::default(),
@@ -267,6 +271,11 @@ impl Metrics {
             "genesis_announced",
             "New chains announced in place of this one; each ends it after seven days",
             self.announced.clone(),
+        );
+        registry.register(
+            "security_events_waiting",
+            "Security events that verifiers have not taken yet",
+            self.events_waiting.clone(),
         );
         registry.register("chain_ended", "1 if another chain has taken this one's place", self.ended.clone());
         registry.register(
@@ -365,6 +374,7 @@ impl Metrics {
         self.keys_due.set(i64::from(moment.keys_due));
         self.reviews_overdue.set(i64::from(moment.reviews_overdue));
         self.announced.set(moment.announced);
+        self.events_waiting.set(moment.events_waiting);
         self.ended.set(i64::from(moment.ended));
         self.keys_to_destroy.set(moment.keys_to_destroy);
         self.still_accepting.set(moment.still_accepting);

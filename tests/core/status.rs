@@ -6,13 +6,13 @@ use breakglass::{
         claims::Claims,
         event::{Entry, Event},
         id::RequestId,
-        kill::Target,
+        kill::{SignedKill, Target},
         replay::Replay,
         state::State,
         status::{self, CAPACITY},
         strict::{Seen, View, verify},
     },
-    jose::Digest,
+    jose::{Digest, Typ},
 };
 use serde_json::{Value, json};
 
@@ -144,6 +144,43 @@ fn places_are_spread_and_nobody_can_tell_the_next() {
     assert_eq!(places.len(), 20);
     let quarters: std::collections::BTreeSet<u32> = places.iter().map(|idx| idx / (CAPACITY / 4)).collect();
     assert_eq!(quarters.len(), 4, "{places:?}");
+}
+
+/// What verifiers are told follows from the state: of tokens that ended before their time, of their own audience.
+#[test]
+fn security_events_are_due_for_issued_tokens_of_ones_own_audience() {
+    let verifiers =
+        json!([{"id": "vault", "aud": AUD}, {"id": "writer", "aud": "https://write.example.test"}]);
+    let mut log = Log::new(&charter_of(&patch(furnished(), json!({"verifiers": verifiers}))));
+    let due = |log: &Log| {
+        let charter = log.charter();
+        let told = |verifier| breakglass::domain::security_event::due(&log.state, verifier).len();
+        let counts: Vec<usize> = charter.document().verifiers.iter().map(told).collect();
+        counts
+    };
+    let (one, _) = token(&mut log, "one", NOW);
+    let (_two, _) = token(&mut log, "two", NOW + 10);
+    let times = json!({"requested_at": NOW + 20, "expires_at": NOW + 620});
+    log.file(&patch(grant_named(&log.charter(), "pending"), times), "erin/file").unwrap();
+    assert_eq!(due(&log), [0, 0]);
+    log.run(&Command::Revoke { request: one, by: None }, (NOW + 21) * 1000).unwrap();
+    assert_eq!(due(&log), [1, 0]);
+    let kill = |level: &str, target: &str| {
+        let charter = log.charter();
+        let payload = json!({"iss": charter.document().iss, "charter": charter.digest(),
+            "id": crate::kit::nonce(level), "level": level, "target": target, "reason": "a test"});
+        let jws = key("alice/1").jws(Typ::Kill, &bytes(&payload), NOW + 22);
+        Command::Kill(Box::new(SignedKill::verify(jws, &charter, Typ::Kill).unwrap()))
+    };
+    let (requester, issuer) = (kill("requester", "erin"), kill("key", &key("hsm/1").kid().to_string()));
+    // Ends the other token and what was pending, of which nobody had a token.
+    log.run(&requester, (NOW + 22) * 1000).unwrap();
+    assert_eq!(due(&log), [2, 0]);
+    // The key signs for both audiences.
+    log.run(&issuer, (NOW + 23) * 1000).unwrap();
+    assert_eq!(due(&log), [3, 1]);
+    let restored = State::from_snapshot(&log.state.to_snapshot().unwrap()).unwrap();
+    assert_eq!(restored, log.state);
 }
 
 /// Another place in the entry is another decision: the auditor finds it, and two tokens cannot be given one.

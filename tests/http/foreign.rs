@@ -126,6 +126,7 @@ fn the_prometheus_client_reads_the_metrics() {
         "recovery_proposals",
         "requests",
         "reviews_overdue",
+        "security_events_waiting",
         "verifiers_accepting_killed_keys",
     ];
     assert_eq!(families, json!(expected.map(|name| format!("breakglass_{name}"))));

@@ -11,6 +11,7 @@ mod calls;
 mod client;
 mod device;
 mod documents;
+mod events;
 mod foreign;
 mod health;
 mod hooks;
