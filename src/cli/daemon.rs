@@ -90,6 +90,11 @@ impl Daemon {
         Ok(self.runtime.block_on(call)?.into_inner())
     }
 
+    /// The next message of a stream; none at its end.
+    pub(super) fn next<T>(&self, stream: &mut tonic::Streaming<T>) -> Result<Option<T>, ClientError> {
+        Ok(self.runtime.block_on(stream.message())?)
+    }
+
     pub(crate) fn file(&self, jws: Vec<u8>) -> Result<v1::Request, ClientError> {
         let answer = self.call(self.channel.access().file_request(v1::FileRequestRequest { jws }))?;
         answered(answer.request)

@@ -63,7 +63,7 @@ The configuration:
   max_stale = 10                    seconds without a word of a daemon, then it refuses; 60 at most
   listen = \"127.0.0.1:9400\"        where proxies ask (GET /auth), or \"unix:/run/gate.sock\"
   envoy = \"127.0.0.1:9402\"         where Envoy asks over gRPC (ext_authz)
-  control = \"127.0.0.1:9401\"       /healthz /readyz /status /metrics
+  control = \"127.0.0.1:9401\"       /healthz /readyz /status /metrics; POST /kill
 
   [[daemons]]                       one or more; their keys are pinned by the charter
   address = \"https://127.0.0.1:8443\"

@@ -54,9 +54,15 @@ pub enum KeepError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// The chain has no text.
-    #[error("the chain could not be written as text")]
+    /// The chain has no text, or the key none.
+    #[error("the chain or the key could not be written as text")]
     Text(#[from] JoseError),
+    /// The key.
+    #[error("{path} is no P-256 private key in PEM: make one with breakglass key new")]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,6 +44,11 @@ pub struct Metrics {
     tokens: Gauge<u64, AtomicU64>,
     proofs: Gauge<u64, AtomicU64>,
     pub(super) tunnel: TunnelMetrics,
+    acknowledged: Counter,
+    direct: Counter,
+    reported: Counter,
+    unreported: Counter,
+    waiting: Gauge<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -65,6 +70,11 @@ impl Default for Metrics {
             tokens: Gauge::default(),
             proofs: Gauge::default(),
             tunnel: TunnelMetrics::default(),
+            acknowledged: Counter::default(),
+            direct: Counter::default(),
+            reported: Counter::default(),
+            unreported: Counter::default(),
+            waiting: Gauge::default(),
         };
         it.register();
         it
@@ -95,6 +105,16 @@ impl Metrics {
         r.register("tokens_remembered", tokens, self.tokens.clone());
         r.register("proofs_remembered", "DPoP proofs that are remembered", self.proofs.clone());
         self.tunnel.register(r);
+        r.register(
+            "acknowledgements",
+            "Acknowledgements of kills that a daemon took",
+            self.acknowledged.clone(),
+        );
+        r.register("direct_kills", "Kills that were brought to this gate itself", self.direct.clone());
+        r.register("use_reports", "Reports of uses that a daemon took", self.reported.clone());
+        r.register("use_report_failures", "Attempts to report uses that failed", self.unreported.clone());
+        let waiting = "Counts of uses on this gate's disk that no daemon has yet";
+        r.register("uses_waiting", waiting, self.waiting.clone());
     }
 
     /// Counts what passed.
@@ -124,6 +144,26 @@ impl Metrics {
 
     pub(super) fn unverified(&self) {
         self.unverified.inc();
+    }
+
+    pub(super) fn acknowledged(&self) {
+        self.acknowledged.inc();
+    }
+
+    pub(super) fn direct(&self) {
+        self.direct.inc();
+    }
+
+    pub(super) fn reported(&self) {
+        self.reported.inc();
+    }
+
+    pub(super) fn unreported(&self) {
+        self.unreported.inc();
+    }
+
+    pub(super) fn uses_waiting(&self, count: u64) {
+        self.waiting.set(count);
     }
 
     pub(super) fn behind(&self) {

@@ -14,17 +14,22 @@
 //!   and there alone ([`Gate::settle`]).
 //! - Whatever a stranger can send is bounded in size, time and memory, and counted.
 
+mod acks;
 mod certificate;
 pub mod clock;
 mod command;
 pub mod config;
 pub mod decide;
+mod direct;
 mod files;
 mod keep;
+mod links;
 pub mod map;
 mod metrics;
 mod serve;
+mod signer;
 mod tunnel;
+mod uses;
 pub mod view;
 
 use std::sync::Arc;
@@ -34,6 +39,11 @@ pub use keep::KeepError;
 
 use clock::Moment;
 use config::GateConfig;
+use direct::Direct;
+use links::Links;
+use signer::Signer;
+use uses::Uses;
+
 use decide::{Memory, Pass, Possession, Refusal, Request, Scheme, Settings};
 use keep::Keep;
 use metrics::Metrics;
@@ -49,6 +59,10 @@ pub struct Gate {
     view: View,
     memory: Memory,
     metrics: Metrics,
+    signer: Signer,
+    uses: Uses,
+    direct: Direct,
+    links: Links,
 }
 
 impl Gate {
@@ -58,7 +72,14 @@ impl Gate {
         let keep = Keep::open(&config, started.seconds())?;
         let view = View::new(keep.charter(), config.daemons.len());
         let settings = Settings::new(&config, started);
-        Ok(Self { settings, keep, view, memory: Memory::default(), metrics: Metrics::default(), config })
+        let signer = Signer::load(&config.key)?;
+        let file = |source| KeepError::File { path: config.state_dir.join("uses"), source };
+        let uses = Uses::open(&config.state_dir, started).map_err(file)?;
+        let direct = Direct::new(&config.state_dir);
+        let (memory, metrics, links) = (Memory::default(), Metrics::default(), Links::default());
+        let gate = Self { config, settings, keep, view, memory, metrics, signer, uses, direct, links };
+        gate.recall()?;
+        Ok(gate)
     }
 
     /// What is known of charter and kills.
@@ -67,9 +88,10 @@ impl Gate {
         &self.view
     }
 
-    /// Listens to every configured daemon, for ever.
+    /// Listens to every configured daemon, and reports to them, for ever.
     pub async fn follow(self: Arc<Self>) {
         let mut lines = tokio::task::JoinSet::new();
+        lines.spawn(uses::run(Arc::clone(&self)));
         for (daemon, address) in self.config.daemons.iter().enumerate() {
             lines.spawn(view::follow(Arc::clone(&self), daemon, address.clone()));
         }
@@ -131,11 +153,19 @@ impl Gate {
         (fresh, decide::stands_within(settings, token, known, memory, now, within))
     }
 
-    /// Counts an answer, and notes the use.
-    ///
-    /// The one place for `Uses::note(&pass, now)`: what is accepted by whatever protocol comes by here before it is answered, so
-    /// that a use which cannot be noted can still be refused.
-    fn settle(&self, decided: Result<Pass, Refusal>, _now: Moment) -> Result<Pass, Refusal> {
+    /// Counts an answer, and notes the use: what is accepted by whatever protocol comes by here before it is answered, and a use
+    /// that cannot be noted is refused.
+    fn settle(&self, decided: Result<Pass, Refusal>, now: Moment) -> Result<Pass, Refusal> {
+        let decided = decided.and_then(|pass| match self.uses.note(&pass, now) {
+            Ok(()) => Ok(pass),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a use cannot be noted, and is refused"
+                );
+                Err(Refusal::Unnoted)
+            }
+        });
         match &decided {
             Ok(_) => self.metrics.accepted(),
             Err(refusal) => self.metrics.refused(refusal.reason()),

@@ -14,6 +14,7 @@
 )]
 
 mod abuse;
+mod acks;
 mod caddy;
 mod check;
 #[path = "../e2e/client.rs"]

@@ -11,11 +11,11 @@ use crate::{
     domain::{
         charter::{Charter, Rules},
         id::RequestId,
-        kill::Kills,
+        kill::{Head, Kills},
         statement::MAX_STATEMENT_BYTES,
         time::Timestamp,
     },
-    grpc::v1,
+    grpc::{kill_head, v1},
     jose::GeneralJws,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Known {
     pub(crate) at: i64,
     /// How many kills of single tokens and requests there are, of which not all need be known here.
     pub(crate) single: u64,
+    /// Where the chain of kills and lifts stands, as the daemon says.
+    pub(crate) head: Option<Head>,
 }
 
 impl Known {
@@ -51,6 +53,7 @@ impl Known {
             epoch: answer.epoch,
             at: answer.at.as_ref().map_or(0, |at| at.seconds),
             single: answer.single_kills,
+            head: answer.head.as_ref().and_then(kill_head),
         };
         let ended = answer.lifts.iter().flat_map(|lift| &lift.kills);
         for kill in ended.chain(&answer.kills) {

@@ -2,6 +2,7 @@
 
 mod act;
 mod follow;
+mod gates;
 mod keys;
 pub(super) mod known;
 mod send;

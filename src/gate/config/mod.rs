@@ -25,7 +25,7 @@ pub use tunnel::{Route, Target, TunnelConfig};
 use super::map::Map;
 use crate::{
     config::TracingFormat,
-    domain::id::{Audience, PrincipalId},
+    domain::id::{Audience, GateId},
     jose::Digest,
 };
 
@@ -41,7 +41,7 @@ const MAX_RULES: usize = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    name: PrincipalId,
+    name: GateId,
     audience: Audience,
     genesis: Digest,
     charter: PathBuf,
@@ -93,7 +93,7 @@ pub enum Listen {
 #[derive(Debug, Clone)]
 pub struct GateConfig {
     /// What this process calls itself: several gates of one verifier share its key and have names of their own.
-    pub name: PrincipalId,
+    pub name: GateId,
     /// The only audience it serves.
     pub audience: Audience,
     /// The pinned digest of charter version 1.

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// More proofs than can be remembered.
     #[error("so many proofs were used within a short time that no more can be told from replays")]
     TooManyProofs,
+    /// The use cannot be written down.
+    #[error("this gate cannot note the use, and nothing passes unseen: look at its disk and its daemons")]
+    Unnoted,
     /// The token is good, but not for this.
     #[error("the token does not allow this action on this resource")]
     Details,
@@ -130,6 +133,7 @@ impl Refusal {
             | Self::Unheard
             | Self::Stale { .. }
             | Self::Clock(_)
+            | Self::Unnoted
             | Self::Certificate(_) => Kind::Forbidden,
         }
     }
@@ -161,6 +165,7 @@ impl Refusal {
             Self::OtherTlsKey => "TLS_KEY_MISMATCH",
             Self::Replayed => "DPOP_REPLAYED",
             Self::TooManyProofs => "DPOP_TOO_MANY",
+            Self::Unnoted => "USE_UNNOTED",
             Self::Details => "DETAILS_NOT_COVERED",
         }
     }

@@ -1,20 +1,22 @@
-//! For operators and monitors: `/healthz`, `/readyz`, `/status`, `/metrics`.
+//! For operators and monitors: `/healthz`, `/readyz`, `/status`, `/metrics`; and for custodians, `POST /kill`.
 //!
-//! Nothing here is secret, and nothing changes anything.
+//! Nothing here is secret. Nothing changes anything but a kill, which is under the signature of somebody who may.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde_json::json;
 
 use crate::{
-    gate::{Gate, clock::Moment},
+    domain::statement::MAX_STATEMENT_BYTES,
+    gate::{Gate, clock::Moment, direct::DirectError},
     telemetry::CONTENT_TYPE,
 };
 
@@ -24,6 +26,8 @@ pub(super) fn router(gate: Arc<Gate>) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/metrics", get(metrics))
+        .route("/kill", post(kill))
+        .layer(DefaultBodyLimit::max(MAX_STATEMENT_BYTES))
         .with_state(gate)
 }
 
@@ -68,7 +72,27 @@ async fn status(State(gate): State<Arc<Gate>>) -> Response {
     Json(status).into_response()
 }
 
+/// Takes a signed kill from whoever brings it, and answers with the gate's signed acknowledgement.
+async fn kill(State(gate): State<Arc<Gate>>, body: Bytes) -> Response {
+    // It may have to be written to the disk.
+    let taken = tokio::task::spawn_blocking(move || gate.take_kill(&body)).await;
+    match taken {
+        Ok(Ok(ack)) => ([(header::CONTENT_TYPE, "application/jose+json")], ack.to_json()).into_response(),
+        Ok(Err(error)) => {
+            let reason = error.reason();
+            let status = match &error {
+                DirectError::Unkept(_) => StatusCode::INSUFFICIENT_STORAGE,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            tracing::info!(reason, "a kill that was brought to this gate is refused");
+            (status, format!("{reason}: {error}\n")).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
+    gate.metrics.uses_waiting(gate.uses.waiting());
     gate.metrics.set(&gate.view.known(), &gate.memory, gate.settings.max_stale, Moment::now());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], gate.metrics.encode()).into_response()
 }

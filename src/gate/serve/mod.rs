@@ -1,7 +1,7 @@
 //! Listening: for proxies that ask (`auth` over HTTP, `envoy` over gRPC), and for operators who look (`control`).
 //!
 //! Invariants: both are bounded as the daemon's HTTP is (`http::connection`); every answer is made from memory, without
-//! waiting for anybody; nothing reads a request's body.
+//! waiting for anybody; nothing but a kill has a body that is read.
 
 mod auth;
 mod control;

@@ -19,6 +19,7 @@ use crate::{
     },
     gate::{
         Gate,
+        acks::Fresh,
         clock::Moment,
         keep::{Keep, KeepError},
     },
@@ -64,11 +65,19 @@ enum FollowError {
 /// Follows the daemon of this number for ever.
 pub(in crate::gate) async fn follow(gate: Arc<Gate>, daemon: usize, address: String) {
     let (mut pause, mut quiet) = (FIRST_PAUSE, false);
-    let mut line =
-        Line { gate: &gate, daemon, address: &address, kills: Follower::default(), heard: false, forgot: 0 };
+    let mut line = Line {
+        gate: &gate,
+        daemon,
+        address: &address,
+        kills: Follower::default(),
+        fresh: Fresh::default(),
+        heard: false,
+        forgot: 0,
+    };
     loop {
         let Err(why) = line.listen().await;
         gate.metrics.connected(&address, false);
+        gate.links.down(daemon);
         if std::mem::take(&mut line.heard) {
             (pause, quiet) = (FIRST_PAUSE, false);
         }
@@ -117,10 +126,11 @@ impl Versions for Chain<'_> {
 
 /// What is known of one daemon, from connection to connection.
 struct Line<'a> {
-    gate: &'a Gate,
+    gate: &'a Arc<Gate>,
     daemon: usize,
     address: &'a str,
     kills: Follower,
+    fresh: Fresh,
     /// Whether there was a heartbeat that counts, on this connection.
     heard: bool,
     /// Monotonic milliseconds.
@@ -145,9 +155,12 @@ impl Line<'_> {
     }
 
     async fn watch(&mut self, channel: &Channel) -> Result<Infallible, FollowError> {
-        let request = self.kills.request();
+        let name = self.gate.config.name.to_string();
+        let request = v1::WatchKillsRequest { gate: name, ..self.kills.request() };
         let mut stream = channel.kill().watch_kills(request).await.map_err(ClientError::from)?.into_inner();
         self.gate.metrics.connected(self.address, true);
+        self.gate.links.up(self.daemon, channel.clone());
+        self.fresh.greet();
         let mut charters = tokio::time::interval(CHARTERS_EVERY);
         charters.set_missed_tick_behavior(MissedTickBehavior::Delay);
         charters.reset();
@@ -163,11 +176,11 @@ impl Line<'_> {
                 }
             };
             let message = message.map_err(|_| FollowError::Silent)?.map_err(ClientError::from)?;
-            self.take(message.ok_or(FollowError::Ended)?)?;
+            self.take(message.ok_or(FollowError::Ended)?, channel)?;
         }
     }
 
-    fn take(&mut self, message: v1::WatchKillsResponse) -> Result<(), FollowError> {
+    fn take(&mut self, message: v1::WatchKillsResponse, channel: &Channel) -> Result<(), FollowError> {
         let (gate, now) = (self.gate, Moment::now());
         let charter = gate.view.known().charter;
         let chain = Chain { charter, keep: &gate.keep };
@@ -181,8 +194,16 @@ impl Line<'_> {
         };
         match self.kills.take(message, &chain, now.seconds()) {
             Ok(News::Nothing) => {}
-            Ok(News::Killed(_) | News::Lifted) => gate.view.show(self.daemon, self.kills.kills()),
-            Ok(News::Complete) => self.complete(at.unwrap_or_default(), now),
+            Ok(News::Lifted) => gate.view.show(self.daemon, self.kills.kills()),
+            Ok(News::Killed(digest)) => {
+                gate.view.show(self.daemon, self.kills.kills());
+                self.fresh.add(digest);
+            }
+            Ok(News::Complete) => {
+                if self.complete(at.unwrap_or_default(), now) {
+                    self.acknowledge(channel)?;
+                }
+            }
             Err(refusal) => {
                 gate.metrics.unverified();
                 return Err(refusal.into());
@@ -204,8 +225,17 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// All up to here was shown.
-    fn complete(&mut self, at: Timestamp, now: Moment) {
+    /// Says what is enforced since the last time.
+    fn acknowledge(&mut self, channel: &Channel) -> Result<(), FollowError> {
+        let kills = self.kills.kills();
+        if let Some(named) = self.fresh.take(kills) {
+            self.gate.send_ack(channel.clone(), &self.gate.acknowledge(named, kills)?);
+        }
+        Ok(())
+    }
+
+    /// All up to here was shown; whether it counts.
+    fn complete(&mut self, at: Timestamp, now: Moment) -> bool {
         if now.monotonic.saturating_sub(self.forgot) > FORGET_EVERY_MILLIS {
             self.forgot = now.monotonic;
             self.kills.forget(now.seconds());
@@ -216,7 +246,7 @@ impl Line<'_> {
             gate.metrics.behind();
             let what = "the daemon knows fewer kills than this gate has seen: its word does not count";
             tracing::warn!(daemon = self.address, epoch, highest, what);
-            return;
+            return false;
         }
         if let Err(error) = gate.keep.reached(epoch) {
             let error = &error as &dyn std::error::Error;
@@ -227,7 +257,13 @@ impl Line<'_> {
         }
         gate.view.show(self.daemon, kills);
         gate.view.heard(self.daemon, at.millis(), now);
+        // What a daemon has shown recorded or lifted meanwhile need not be kept here.
+        if let Err(error) = gate.direct.keep(&gate.view.known().unrecorded) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "kills that no log has could not be kept: a restart would forget them");
+        }
         self.heard = true;
+        true
     }
 
     /// Fetches newer versions of the charter; whether there was one.
