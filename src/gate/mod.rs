@@ -173,6 +173,14 @@ impl Gate {
         decided
     }
 
+    /// Tells the log how a connection that had passed was cut.
+    fn tell_cut(&self, pass: &Pass, from: Moment, reason: &str) {
+        if let Err(error) = self.uses.cut(pass, from.seconds(), reason, Moment::now()) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, reason, "how a connection was cut stands in this log alone");
+        }
+    }
+
     /// Counts and hands back a refusal that was made before there was anything to decide.
     fn refused(&self, refusal: Refusal) -> Refusal {
         self.metrics.refused(refusal.reason());

@@ -116,6 +116,29 @@ fn uses_are_told_by_place_and_time() {
 }
 
 #[test]
+fn how_a_connection_was_cut_is_told_and_is_no_use() {
+    let mut log = log();
+    let id = log.token();
+    let rules = log.charter();
+    log.uses(&report(&rules, "db-1", 1, json!([used(&id, NOW + 4, NOW + 4, 1)])), "vault/file", NOW + 5)
+        .unwrap();
+    let why = "read pg/prod/x cut: TOKEN_KILLED";
+    let cut = json!({"jti": id, "from": NOW + 4, "until": NOW + 30, "count": 0, "what": why});
+    log.uses(&report(&rules, "db-1", 2, json!([cut])), "vault/file", NOW + 31).unwrap();
+    let uses = log.state.gates().uses(&id).unwrap();
+    assert_eq!((uses.total, uses.places.len()), (1, 1));
+    let place = &uses.places[0];
+    assert_eq!((place.first - NOW, place.last - NOW, place.count), (4, 30, 1));
+    assert!(place.what.contains(why), "{:?}", place.what);
+    let silent = json!({"jti": id, "from": NOW, "until": NOW, "count": 0});
+    refused(
+        log.uses(&report(&rules, "db-1", 3, json!([silent])), "vault/file", NOW + 32),
+        "GATE_STATEMENT_INVALID",
+    );
+    log.audited();
+}
+
+#[test]
 fn a_token_that_the_log_never_saw_is_recorded_and_named() {
     let mut log = log();
     let stranger = RequestId(Digest::of(b"minted by a thief"));
@@ -184,7 +207,7 @@ fn only_a_verifier_of_the_charter_in_force_is_heard() {
         json!({"uses": []}),
         json!({"uses": vec![used(&id, NOW, NOW, 1); MAX_USES + 1]}),
         json!({"uses": [used(&id, NOW + 1, NOW, 1)]}),
-        json!({"uses": [used(&id, NOW, NOW, 0)]}),
+        json!({"uses": [{"jti": id, "from": NOW, "until": NOW, "count": 0}]}),
         json!({"uses": [patch(used(&id, NOW, NOW, 1), json!({"what": "x".repeat(201)}))]}),
         json!({"gate": "DB 1"}),
         json!({"gate": "x".repeat(65)}),

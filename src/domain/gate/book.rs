@@ -73,7 +73,7 @@ pub struct UsedAt {
     pub gate: GateId,
     /// The first use, Unix seconds by the gate's clock.
     pub first: i64,
-    /// The last one.
+    /// The last one, or the end of the last connection that was cut.
     pub last: i64,
     /// How many.
     pub count: u64,

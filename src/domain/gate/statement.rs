@@ -73,7 +73,7 @@ pub struct Use {
     pub from: i64,
     /// The last of them.
     pub until: i64,
-    /// How many.
+    /// How many. None, where it says how a connection that had passed was cut: when it began and ended, and in `what` why.
     pub count: u64,
     /// For what, in words: what the first of them asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,8 +122,11 @@ impl UseReport {
             return Err(GateRefusal::Shape("a report holds 1 to 64 uses"));
         }
         for one in &self.uses {
-            if one.count == 0 || one.from > one.until || one.from < 0 {
-                return Err(GateRefusal::Shape("a use has a count, and ends after it begins"));
+            if one.from > one.until || one.from < 0 {
+                return Err(GateRefusal::Shape("a use ends after it begins"));
+            }
+            if one.count == 0 && one.what.is_none() {
+                return Err(GateRefusal::Shape("a use has a count, or says how it was cut"));
             }
             if one.what.as_ref().is_some_and(|what| what.is_empty() || what.len() > MAX_WHAT) {
                 return Err(GateRefusal::Shape("what was used is said in 1 to 200 bytes"));

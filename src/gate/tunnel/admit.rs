@@ -20,7 +20,7 @@ use crate::{
     gate::{
         Gate,
         config::{Route, Target, TunnelConfig},
-        decide::{Kind, Possession, Refusal, authorization},
+        decide::{Kind, Pass, Possession, Refusal, authorization},
     },
     grpc::places::{Place, Places},
     jose::{Digest, P256PublicKey},
@@ -110,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// A connection that is about to be carried.
 pub(super) struct Session {
-    pub(super) token: Arc<Accepted>,
+    pub(super) pass: Pass,
     pub(super) resource: String,
     pub(super) target: Box<dyn Stream>,
     /// Kept for as long as it is open.
@@ -162,7 +162,7 @@ pub(super) async fn admit<'a, B>(
         tracing::warn!(%resource, %error, "a tunnel's target cannot be reached");
         Turned::Unreachable(resource.clone())
     })?;
-    Ok(Admitted::Opens(Session { token: pass.token, resource: resource.clone(), target, _place: place }))
+    Ok(Admitted::Opens(Session { pass, resource: resource.clone(), target, _place: place }))
 }
 
 async fn reach(target: &Target) -> std::io::Result<Box<dyn Stream>> {

@@ -60,18 +60,18 @@ pub(super) async fn carry(
     session: Session,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Session { token, resource, target, _place } = session;
-    let claims = &token.claims;
+    let Session { pass, resource, target, _place } = session;
+    let claims = &pass.token.claims;
     let (jti, sub, incident) = (&claims.jti, &claims.sub, &claims.txn);
     tracing::info!(%jti, %sub, %incident, %resource, "tunnel.opened");
     gate.metrics.tunnel.opened();
-    let started = Instant::now();
+    let (started, from) = (Instant::now(), Moment::now());
     let metrics = &gate.metrics.tunnel;
     let mut client = Counted { stream: client, read: 0, all: metrics.to_target() };
     let mut target = Counted { stream: target, read: 0, all: metrics.to_client() };
     let end = tokio::select! {
         biased;
-        refusal = refused(gate, &token, grace) => End::Refused(refusal),
+        refusal = refused(gate, &pass.token, grace) => End::Refused(refusal),
         () = stopped(&mut stop) => End::Stopping,
         copied = copy_bidirectional_with_sizes(&mut client, &mut target, BUFFER, BUFFER) => match copied {
             Ok(_) => End::Closed,
@@ -83,6 +83,9 @@ pub(super) async fn carry(
     let reason = end.reason();
     metrics.ended(reason);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if matches!(end, End::Refused(_) | End::Stopping) {
+        gate.tell_cut(&pass, from, reason);
+    }
     match end {
         End::Refused(why) => {
             tracing::warn!(%jti, %sub, %incident, %resource, reason, %why, to_target, to_client, millis, "tunnel.cut");

@@ -162,6 +162,22 @@ impl Book {
         Ok(is_first)
     }
 
+    /// Notes how a connection that had passed was cut. Half of the file is kept for uses, which are refused when it is full.
+    pub(super) fn cut(
+        &mut self,
+        jti: RequestId,
+        from: i64,
+        until: i64,
+        what: String,
+    ) -> Result<(), NoteError> {
+        if self.waiting() >= MAX_SLOTS / 2 {
+            return Err(NoteError::Full);
+        }
+        let slot = Slot { from: from.min(until), count: 0, ..Slot::begin(State::Closed, jti, until, what) };
+        self.put(slot)?;
+        Ok(())
+    }
+
     fn has_room(&self) -> bool {
         !self.free.is_empty() || self.slots.len() < MAX_SLOTS
     }

@@ -59,6 +59,14 @@ impl Uses {
         Ok(())
     }
 
+    /// Notes how a connection that had passed was cut. `from`: when it passed, Unix seconds. `reason`: stable, `UPPER_SNAKE`.
+    pub(super) fn cut(&self, pass: &Pass, from: i64, reason: &str, now: Moment) -> Result<(), NoteError> {
+        let what = format!("{} {} cut: {reason}", pass.need.action, pass.need.location);
+        self.book().cut(pass.token.claims.jti, from, now.seconds(), what)?;
+        self.ready.notify_one();
+        Ok(())
+    }
+
     /// Uses of how many minutes and tokens wait for a daemon.
     pub(super) fn waiting(&self) -> u64 {
         self.book().waiting() as u64

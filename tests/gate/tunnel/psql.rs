@@ -160,6 +160,13 @@ fn psql_works_through_connect_and_a_kill_cuts_it() {
     gate.has_open(0);
     assert_eq!(gate.gate.metric("breakglass_gate_tunnels_ended_total{reason=\"TOKEN_KILLED\"}"), 3);
     let carried = (bytes("to_client"), bytes("to_target"));
+    // So does the audit log, and whoever reads it.
+    wait_for("the audit log to say so", DEADLINE, || {
+        let shown = erin.run(&["show", &format!("id:{id}")]);
+        let what = shown["daemon"]["uses"][0]["what"].as_array()?.clone();
+        let told = what.iter().any(|what| what == &format!("read {RESOURCE} cut: TOKEN_KILLED"));
+        told.then_some(())
+    });
     // The server saw it, too, and does not go on with what nobody waits for.
     wait_for("the statements to end", DEADLINE, || (at_work(&postgres) == "0").then_some(()));
     assert_eq!((bytes("to_client"), bytes("to_target")), carried, "nothing was carried after that");
