@@ -85,8 +85,9 @@ impl Gates {
         let mut lines = Vec::new();
         for step in &self.stories {
             lines.push(format!(
-                "ALARM: at step {step} of the chain of kills gates were told different stories. Somebody hides a kill: deliver it \
-                 to each gate yourself (breakglass kill send FILE --at GATE), and take the daemon for hostile."
+                "ALARM: at step {step} of the chain of kills gates were told different stories. Somebody hides a kill: bring it to \
+                 each gate yourself (breakglass kill … --out FILE, then curl --data-binary @FILE http://GATE-CONTROL/kill), and \
+                 take the daemon for hostile."
             ));
         }
         if let (true, Some(spread)) = (of_kill, &self.spread) {
