@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_proxys_text_leads_to_the_same_certificate() {
+    fn the_text_of_every_proxy_leads_to_the_same_certificate() {
         let (pem, expected) = certificate();
         let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let hash: String = expected.as_bytes().map(|byte| format!("{byte:02x}")).concat();

@@ -62,7 +62,7 @@ fn what_is_not_understood_is_refused_and_said() {
         ("127.0.0.1:9400", "localhost", "neither ADDRESS:PORT nor unix:PATH"),
         ("[\"GET\"]", "[\"get\"]", "the 1. [[map]] rule: \"get\" is no HTTP method"),
         ("/orders/{table}", "/orders/{table}?x", "no path pattern"),
-        ("pg/prod/{table}", "pg/prod/{tabel}", "no part of the path has that name"),
+        ("pg/prod/{table}", "pg/prod/{view}", "no part of the path has that name"),
         ("pg/prod/{table}", "pg/prod/*", "characters that no grant's"),
         ("path = ", "host = \"A.example:80\"\npath = ", "no host"),
         ("\n[[daemons]]", "[headers]\nsubject = \"a b\"\n[[daemons]]", "no name of a header"),
