@@ -82,7 +82,8 @@ impl FetchError {
 #[derive(Clone)]
 pub struct Question {
     method: Method,
-    place: Endpoint,
+    /// A URL.
+    place: String,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -98,15 +99,23 @@ impl Question {
     /// A GET.
     #[must_use]
     pub fn get(place: &Endpoint) -> Self {
-        Self { method: Method::GET, place: place.clone(), headers: HeaderMap::new(), body: Bytes::new() }
+        let place = place.to_string();
+        Self { method: Method::GET, place, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     /// A POST of this body.
     #[must_use]
     pub fn post(place: &Endpoint, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self::post_statement(place.to_string(), media_type, body)
+    }
+
+    /// A POST of something that is signed and no secret, to a place that a person named: whoever is between the two can keep it
+    /// back, and nothing else, so it need not be HTTPS.
+    #[must_use]
+    pub fn post_statement(place: String, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        Self { method: Method::POST, place: place.clone(), headers, body: body.into() }
+        Self { method: Method::POST, place, headers, body: body.into() }
     }
 
     /// With one more header.
@@ -127,7 +136,7 @@ impl Question {
     }
 
     fn request(self) -> Result<Request<Full<Bytes>>, String> {
-        let uri: Uri = self.place.as_str().parse().map_err(|_| "its URL is not valid".to_owned())?;
+        let uri: Uri = self.place.parse().map_err(|_| "its URL is not valid".to_owned())?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -185,7 +194,7 @@ impl Fetcher {
         within: Duration,
         limit: usize,
     ) -> Result<Answer, FetchError> {
-        let place = authority(question.place.as_str());
+        let place = authority(&question.place);
         let request = question.request().map_err(|why| FetchError::Question { place: place.clone(), why })?;
         let asking = async {
             let unreachable = |why: String| FetchError::Unreachable { place: place.clone(), why };

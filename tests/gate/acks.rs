@@ -36,7 +36,7 @@ fn bring(gate: &Gate, body: &[u8]) -> Answer {
 }
 
 /// A kill of erin's key.
-fn signed(place: &Place, by: &str, tag: &str, at: i64) -> GeneralJws {
+pub fn signed(place: &Place, by: &str, tag: &str, at: i64) -> GeneralJws {
     let charter = &place.world.charter;
     let payload = json!({"iss": charter.document().iss, "charter": charter.digest(), "id": kit::nonce(tag),
         "level": "key", "target": kit::key("erin/file").kid(), "reason": "Seen where it should not be"});

@@ -15,6 +15,7 @@
 
 mod abuse;
 mod acks;
+mod at;
 mod caddy;
 mod check;
 #[path = "../e2e/client.rs"]

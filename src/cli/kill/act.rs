@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{How, keys, known::Known, send};
+use super::{How, at, keys, known::Known, send};
 use crate::{
     cli::{
         Session, clock,
@@ -43,7 +43,7 @@ pub(super) enum Wanted {
 pub(super) fn run(wanted: &Wanted, how: &How, session: &mut Session) -> Result<()> {
     let setup = Setup::load(session.config.as_deref())?;
     how.device.check(&setup.charter)?;
-    let daemon = if how.out.is_some() { None } else { Some(setup.connect()?) };
+    let daemon = if how.out.is_some() || !how.at.is_empty() { None } else { Some(setup.connect()?) };
     let target = target(wanted, &setup.charter, daemon.as_ref())?;
     if let Some(daemon) = &daemon {
         inform(daemon, &setup, &target, session)?;
@@ -61,6 +61,12 @@ pub(super) fn run(wanted: &Wanted, how: &How, session: &mut Session) -> Result<(
     let jws = sign(&kill, &setup, how, session)?;
     match (&daemon, &how.out) {
         (Some(daemon), _) => send::deliver(daemon, &setup, (&kill, &jws), !how.no_wait, session),
+        (None, out) if !how.at.is_empty() => {
+            if let Some(out) = out {
+                files::create(out, &jws.to_json(), files::Access::Public)?;
+            }
+            at::deliver(&how.at, &setup.charter, (&kill, &jws), out.as_deref(), session)
+        }
         (None, Some(out)) => keep(out, &kill, &jws, session),
         (None, None) => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! `breakglass kill`: stops one token, one request, a requester, a profile, a key or everything.
 
 mod act;
+mod at;
 mod follow;
 mod gates;
 mod keys;
@@ -48,6 +49,12 @@ pub(crate) struct How {
     /// Ask no daemon: write the signed kill into a file, for breakglass kill send
     #[arg(long, value_name = "FILE")]
     out: Option<std::path::PathBuf>,
+    /// Ask no daemon: bring the kill to this gate, at the address of its control listener; may be repeated
+    ///
+    /// For the day on which the daemon is gone, or is the enemy. The gate checks your signature, enforces the kill at once and
+    /// answers under its own signature, which is checked here. With --out the kill is kept as well, to be sent to a daemon later.
+    #[arg(long, value_name = "URL", value_parser = at::place)]
+    at: Vec<at::Place>,
     /// Do not wait for what verifiers answer
     #[arg(long)]
     no_wait: bool,
@@ -152,7 +159,8 @@ pub(crate) struct Key {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  breakglass kill all --reason \"we do not know what they have\" --serial 12345678")]
+  breakglass kill all --reason \"we do not know what they have\" --serial 12345678
+  breakglass kill all --reason \"the daemon is not ours any more\" --at http://10.0.0.7:9401 --at http://10.0.0.8:9401")]
 pub(crate) struct All {
     #[command(flatten)]
     how: How,

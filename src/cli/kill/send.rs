@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{follow, known::Known};
+use super::{at, follow, known::Known};
 use crate::{
     cli::{
         Session, clock,
@@ -25,12 +25,16 @@ use crate::{
 /// Hand in a kill that was signed without a network, whoever signed it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  breakglass kill send kill.json")]
+Examples:
+  breakglass kill send kill.json
+  breakglass kill send kill.json --at http://10.0.0.7:9401")]
 pub(crate) struct Args {
     /// What breakglass kill … --out wrote
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Ask no daemon: bring it to this gate, at the address of its control listener; may be repeated
+    #[arg(long, value_name = "URL", value_parser = at::place)]
+    at: Vec<at::Place>,
 }
 
 pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
@@ -39,6 +43,10 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<()> {
     let jws = GeneralJws::parse(&files::read(&args.file)?, MAX_STATEMENT_BYTES).with_context(place)?;
     let signed = SignedKill::verify(jws, &setup.charter, Typ::Kill).with_context(place)?;
     session.out.say(view::kill::effect(&signed.about().target))?;
+    if !args.at.is_empty() {
+        let kill = (signed.about(), signed.jws());
+        return at::deliver(&args.at, &setup.charter, kill, Some(&args.file), session);
+    }
     deliver(&setup.connect()?, &setup, (signed.about(), signed.jws()), true, session)
 }
 

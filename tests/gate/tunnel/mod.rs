@@ -2,7 +2,7 @@
 
 mod abuse;
 mod life;
-mod psql;
+pub mod psql;
 
 use std::cell::Cell;
 

@@ -86,7 +86,7 @@ impl Gates {
         for step in &self.stories {
             lines.push(format!(
                 "ALARM: at step {step} of the chain of kills gates were told different stories. Somebody hides a kill: bring it to \
-                 each gate yourself (breakglass kill … --out FILE, then curl --data-binary @FILE http://GATE-CONTROL/kill), and \
+                 each gate yourself (breakglass kill … --at URL, the address of its control listener), and \
                  take the daemon for hostile."
             ));
         }
