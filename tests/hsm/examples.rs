@@ -5,12 +5,13 @@ use std::path::Path;
 
 use breakglass::config::{DeviceConfig, LogKeyConfig};
 
-/// The two sections of a daemon's configuration that an example shows.
+/// The sections of a daemon's configuration that an example shows.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Example {
     hsm: DeviceConfig,
     log_key: LogKeyConfig,
+    operational: Option<DeviceConfig>,
 }
 
 #[test]
@@ -27,6 +28,9 @@ fn every_example_is_understood() {
         let DeviceConfig::Pkcs11(issuing) = example.hsm else { panic!("{} is no PKCS#11", path.display()) };
         if let LogKeyConfig::Pkcs11(log) = example.log_key {
             assert_ne!(issuing.token, log.token, "{}", path.display());
+        }
+        if let Some(DeviceConfig::Pkcs11(operational)) = example.operational {
+            assert_ne!(issuing.token, operational.token, "{}", path.display());
         }
         let says = text.contains("UNTESTED") || text.contains("Tested on every run");
         assert!(says, "{} says whether it was ever tried", path.display());
