@@ -68,6 +68,8 @@ pub(super) struct Front {
     verifiers: Mutex<Quotas>,
     /// For kills and lifts alone, so that no other call can use it up.
     killers: Mutex<Quotas>,
+    /// For reports of uses, each of which is an entry: a stolen key of a gate must not fill the disk with them.
+    reporters: Mutex<Quotas>,
     strangers: Mutex<Quotas>,
     refusals: Mutex<Refusals>,
     streams: Arc<Places>,
@@ -93,6 +95,7 @@ impl Front {
             clients: Mutex::new(Quotas::new(rates.client, MOST_CLIENTS)),
             verifiers: Mutex::new(Quotas::new(rates.verifier, MOST_CLIENTS)),
             killers: Mutex::new(Quotas::new(rates.killers, MOST_CLIENTS)),
+            reporters: Mutex::new(Quotas::new(rates.client, MOST_CLIENTS)),
             strangers: Mutex::new(Quotas::new(rates.strangers, 1)),
             refusals: Mutex::new(Refusals::new(MOST_REFUSALS)),
             streams: Places::new(MOST_STREAMS, MOST_STREAMS_EACH),
@@ -108,6 +111,11 @@ impl Front {
     /// The same for a kill or a lift, whatever else the client has called.
     pub(super) fn enter_to_kill<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
         self.enter_by(request, &[&self.killers; 2], Roster::caller)
+    }
+
+    /// The same for a report of uses. What is refused for coming too often, gates keep and send again.
+    pub(super) fn enter_to_report<T>(&self, request: &Request<T>) -> Result<Entered, Status> {
+        self.enter_by(request, &[&self.reporters; 2], Roster::caller)
     }
 
     /// The same for what it takes to read and sign a proposed charter, also by a custodian whom only that one names.

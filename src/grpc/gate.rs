@@ -110,7 +110,7 @@ impl GateService for Gates {
         &self,
         request: Request<v1::ReportUsesRequest>,
     ) -> Result<Response<v1::ReportUsesResponse>, Status> {
-        let entered = self.front.enter(&request)?;
+        let entered = self.front.enter_to_report(&request)?;
         let reported = self.front.engine.report_uses(entered.caller.actor(), &request.get_ref().jws).await;
         let (_, seq) = reported.map_err(|error| self.front.refused(&entered.caller, &error))?;
         Ok(Response::new(v1::ReportUsesResponse { seq }))

@@ -1,8 +1,13 @@
 //! Gates over gRPC: watches under a verifier's key, acknowledgements, who sees them, and reports of uses.
 
+use std::num::NonZeroU32;
+
 use breakglass::client::kills::{Follower, News};
 use breakglass::client::{Channel, ClientError};
 use breakglass::domain::gate::Ack;
+use breakglass::engine::quota::Rate;
+use breakglass::grpc::api::Options;
+use breakglass::grpc::front::Rates;
 use breakglass::grpc::v1;
 use breakglass::jose::{Digest, GeneralJws, Typ, json};
 use serde_json::{Value, json};
@@ -10,7 +15,7 @@ use tonic::{Code, Streaming};
 
 use crate::kill::{kill, send};
 use crate::support::within;
-use crate::world::{World, jws, now, public, with_world};
+use crate::world::{World, jws, now, public, with_world, with_world_as};
 
 /// A gate that does nothing but watch and acknowledge.
 struct Gate {
@@ -222,6 +227,33 @@ fn uses_are_recorded_once_and_shown_with_the_request() {
             (shown.uses[0].count, shown.uses[0].what.as_slice()),
             (6, &["read pg/prod".to_owned()][..])
         );
+    });
+}
+
+#[test]
+fn a_stolen_key_of_a_gate_does_not_fill_the_log_and_keeps_no_gate_from_hearing() {
+    let few = Rate { per_minute: NonZeroU32::MIN, burst: NonZeroU32::new(2).unwrap() };
+    let options = Options { rates: Rates { client: few, ..Rates::default() }, ..Options::default() };
+    let name = "gate::a_stolen_key_of_a_gate_does_not_fill_the_log_and_keeps_no_gate_from_hearing";
+    with_world_as(name, options, |world| async move {
+        let thief = world.connect("vault").await;
+        let report = async |seq: u64| {
+            let payload = json!({"iss": "https://issuer.example", "charter": world.charter.digest(), "gate": "db-1",
+                "seq": seq, "uses": [{"jti": Digest::of(b"made up"), "from": now(), "until": now(), "count": 1}]});
+            let payload = json::canonical(&payload).unwrap();
+            let jws = jws(payload, &[(&world.keys["vault.tls"], Typ::Use, now())]);
+            thief.gate().report_uses(v1::ReportUsesRequest { jws }).await.map_err(ClientError::from)
+        };
+        report(1).await.unwrap();
+        report(2).await.unwrap();
+        let size = world.store.size();
+        for seq in 3..20 {
+            assert_eq!(report(seq).await.unwrap_err().reason, "RATE_LIMITED");
+        }
+        assert_eq!(world.store.size(), size);
+        let mut stream =
+            thief.kill().watch_kills(v1::WatchKillsRequest::default()).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some(), "watching has a quota of its own");
     });
 }
 
