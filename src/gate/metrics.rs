@@ -9,7 +9,7 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -189,12 +189,6 @@ impl Metrics {
     /// Everything, in the text format of `telemetry::CONTENT_TYPE`.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        if let Err(error) = encode(&mut text, &self.registry) {
-            // Writing into a String cannot fail; half a text is worse than none.
-            tracing::warn!(%error, "metrics could not be written");
-            text.clear();
-        }
-        text
+        crate::telemetry::encoded(&self.registry)
     }
 }

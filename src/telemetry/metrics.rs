@@ -383,12 +383,17 @@ impl Metrics {
     /// Everything, in the text format of [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        if let Err(error) = encode(&mut text, &self.registry) {
-            // Writing into a String cannot fail; half a text is worse than none.
-            tracing::warn!(%error, "metrics could not be written");
-            text.clear();
-        }
-        text
+        encoded(&self.registry)
     }
+}
+
+/// A registry in the text format of [`CONTENT_TYPE`].
+pub(crate) fn encoded(registry: &Registry) -> String {
+    let mut text = String::new();
+    if let Err(error) = encode(&mut text, registry) {
+        // Writing into a String cannot fail; half a text is worse than none.
+        tracing::warn!(%error, "metrics could not be written");
+        text.clear();
+    }
+    text
 }

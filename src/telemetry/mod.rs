@@ -7,4 +7,5 @@ mod log;
 mod metrics;
 
 pub use log::{Format, LogError, init, subscriber};
+pub(crate) use metrics::encoded;
 pub use metrics::{CONTENT_TYPE, Canary, Device, Metrics, Moment};

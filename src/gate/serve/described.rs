@@ -54,11 +54,19 @@ fn single<'a>(
     name: &HeaderName,
     shown: &'static str,
 ) -> Result<Option<&'a str>, Refusal> {
+    Ok(once(headers, name, shown)?.filter(|text| !text.is_empty()))
+}
+
+/// The value of a header that comes once at most.
+pub(in crate::gate) fn once<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Refusal::Repeated(shown));
     }
-    let text = value.to_str().map_err(|_| Refusal::Unreadable(shown))?;
-    Ok((!text.is_empty()).then_some(text))
+    value.to_str().map(Some).map_err(|_| Refusal::Unreadable(shown))
 }

@@ -5,7 +5,7 @@
 
 mod auth;
 mod control;
-mod described;
+pub(super) mod described;
 mod envoy;
 
 use std::{io, os::unix::fs::FileTypeExt as _, sync::Arc, time::Duration};

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper::{
-    HeaderMap, Method, Request, StatusCode,
+    Method, Request, StatusCode,
     header::{AUTHORIZATION, HeaderName, UPGRADE},
 };
 use rustls::pki_types::CertificateDer;
@@ -21,6 +21,7 @@ use crate::{
         Gate,
         config::{Route, Target, TunnelConfig},
         decide::{Kind, Pass, Possession, Refusal, authorization},
+        serve::described,
     },
     grpc::places::{Place, Places},
     jose::{Digest, P256PublicKey},
@@ -145,8 +146,8 @@ pub(super) async fn admit<'a, B>(
     if shown.certificate.is_none() {
         return Err(gate.refused(Refusal::NoCertificate).into());
     }
-    let (_, token) = authorization(single(headers, &AUTHORIZATION, "Authorization")?)?;
-    let resource = single(headers, &HeaderName::from_static(RESOURCE), "of the resource")?;
+    let (_, token) = authorization(described::once(headers, &AUTHORIZATION, "Authorization")?)?;
+    let resource = described::once(headers, &HeaderName::from_static(RESOURCE), "of the resource")?;
     let (resource, route) =
         resource.and_then(|name| config.routes.get_key_value(name)).ok_or(Turned::Resource)?;
     let possession = Possession { certificate: shown.certificate, key: shown.key, dpop: None };
@@ -177,18 +178,4 @@ async fn reach(target: &Target) -> std::io::Result<Box<dyn Stream>> {
         })
     };
     tokio::time::timeout(REACH, reached).await?
-}
-
-/// The value of a header that comes once at most.
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    shown: &'static str,
-) -> Result<Option<&'a str>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::Repeated(shown));
-    }
-    value.to_str().map(Some).map_err(|_| Refusal::Unreadable(shown))
 }
